@@ -1,0 +1,1 @@
+"""Tests of one module each; the names mirror the code."""
