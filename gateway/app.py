@@ -1,0 +1,273 @@
+"""The composition root: settings become objects, objects a running service. The only module that knows everything.
+
+`opened` is the gateway without its listeners (`check` and `fetch` use it too), `serve` the whole life of the process:
+start, ready, drain on SIGTERM or SIGINT, end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from adapters import registry
+from adapters.errors import AdapterError, OptionError
+from gateway import __version__
+from gateway.delivery import Delivery
+from gateway.documents import Documents
+from gateway.fhir import Version
+from gateway.fhir.capability import CapabilityFacts
+from gateway.handlers import Handlers
+from gateway.health import Health
+from gateway.ids import open_scheme
+from gateway.protocol.interactions import Bases
+from gateway.routing import Route, Router, Scheme
+from gateway.server import Pipeline, PublicServer
+from gateway.settings import Settings, SourceSettings
+from gateway.source import Limits, Source, services
+from gateway.spool import Spool
+from gateway.telemetry import Telemetry
+from gateway.workers import SOURCE_THREADS, Workers
+
+CARE_CONNECT_DOCUMENTS = (
+    "https://fhir.nhs.uk/STU3/CapabilityStatement/CareConnect-Documents-ServerRequirements-CapabilityStatement-1"
+)
+"""The requirements that the STU3 base meets (CC-37)."""
+
+ENTER_AGAIN_SECONDS = 10.0
+"""How often a source that could not be entered is tried again."""
+
+MAX_THREADS = 32
+"""Threads of one source: more would only queue on the same share."""
+
+Progress = Callable[[str, int, int, int], None]
+"""Called with a source's name and its manifest's rows read, bytes read and bytes in all."""
+
+
+@dataclass(slots=True)
+class Gateway:
+    """The gateway without listeners. `failures` holds why a source could not be entered."""
+
+    settings: Settings
+    telemetry: Telemetry
+    sources: dict[str, Source]
+    schemes: dict[str, Scheme]
+    router: Router
+    documents: Documents
+    handlers: Handlers
+    failures: dict[str, AdapterError] = field(default_factory=dict)
+
+    def source_states(self) -> Mapping[str, str]:
+        """One word per source, for the status page."""
+        return {name: "unavailable" if name in self.failures else "ok" for name in self.sources}
+
+
+@asynccontextmanager
+async def opened(
+    settings: Settings, *, telemetry: Telemetry | None = None, progress: Progress | None = None
+) -> AsyncGenerator[Gateway, None]:
+    """The composed gateway: manifests loaded, every source entered or its failure noted.
+
+    Raises `OptionError` when an adapter's options cannot work and `ManifestError` when a manifest cannot be used: both
+    are mistakes that waiting does not mend. An archive that is away is no reason not to start.
+    """
+    async with AsyncExitStack() as stack:
+        if telemetry is None:
+            telemetry = Telemetry(level="error")
+            stack.push_async_callback(asyncio.to_thread, telemetry.close)
+        spool = Spool(settings.spool.directory, memory=settings.spool.memory, max_bytes=settings.spool.max_bytes)
+        stack.callback(spool.close)
+        sources = {name: _source(name, of, telemetry) for name, of in settings.sources.items()}
+        failures: dict[str, AdapterError] = {}
+        await _gathered(_enter(stack, source, failures) for source in sources.values())
+        schemes: dict[str, Scheme] = {}
+        for name, of in settings.sources.items():
+            log = telemetry.log.bind(component="ids", source=name)
+            scheme = open_scheme(
+                name, of.ids, prefix=of.prefix, resolve=sources[name].resolve, log=log, progress=progress
+            )
+            schemes[name] = await stack.enter_async_context(scheme)
+        router = Router({name: Route(of.prefix, schemes[name]) for name, of in settings.sources.items()})
+        documents = Documents(sources)
+        handlers = Handlers(
+            bases=Bases(settings.fhir.paths),
+            router=router,
+            documents=documents,
+            delivery=Delivery(spool, reader_timeout=settings.server.limits.reader_timeout),
+            profile=settings.fhir.resolved_profile,
+            capabilities={
+                version: _capability_facts(
+                    settings,
+                    version,
+                    versioned=all(source.capabilities.strong_versions for source in sources.values()),
+                )
+                for version in settings.fhir.paths
+            },
+        )
+        yield Gateway(settings, telemetry, sources, schemes, router, documents, handlers, failures)
+
+
+def _source(name: str, settings: SourceSettings, telemetry: Telemetry) -> Source:
+    adapter_class = registry.load(settings.adapter)
+    limits = Limits(
+        max_open=settings.limits.max_open,
+        queue_timeout=settings.limits.queue_timeout,
+        open_timeout=settings.limits.open_timeout,
+        idle_timeout=settings.limits.idle_timeout,
+    )
+    workers = Workers(name, min(limits.max_open, MAX_THREADS))
+    log = telemetry.log.bind(component="adapter", source=name, adapter=settings.adapter)
+    adapter = adapter_class(name, settings.adapter_options, services(workers, log))
+    return Source(name, adapter, limits=limits, workers=workers)
+
+
+async def _enter(stack: AsyncExitStack, source: Source, failures: dict[str, AdapterError]) -> None:
+    try:
+        await source.__aenter__()
+    except OptionError:
+        await source.__aexit__(None, None, None)
+        raise
+    except AdapterError as error:
+        failures[source.name] = error
+    # A source that is away is still left in the end: leaving works after a failed enter.
+    stack.push_async_exit(source)
+
+
+async def _gathered(work: Any) -> None:
+    """Run all of `work` at once; the first failure is raised when every one has ended."""
+    results = await asyncio.gather(*work, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+
+
+async def _enter_again(gateway: Gateway) -> None:
+    """Try the sources that were away at start until they answer."""
+    while gateway.failures:
+        await asyncio.sleep(ENTER_AGAIN_SECONDS)
+        for name in tuple(gateway.failures):
+            try:
+                await gateway.sources[name].__aenter__()
+            except AdapterError as error:
+                gateway.failures[name] = error
+            else:
+                del gateway.failures[name]
+                gateway.telemetry.log.info("source is back", source=name)
+
+
+def _capability_facts(settings: Settings, version: Version, *, versioned: bool) -> CapabilityFacts:
+    profile, public_url = settings.fhir.resolved_profile, settings.fhir.public_url
+    return CapabilityFacts(
+        software_version=__version__,
+        security="No authentication: whoever reaches this listener may read.",
+        versioned=versioned,
+        base_url=None if public_url is None else public_url + settings.fhir.paths[version],
+        description=settings.fhir.description,
+        accept_unknown=profile.accept_unknown,
+        instantiates=(CARE_CONNECT_DOCUMENTS,),
+    )
+
+
+async def run(settings: Settings, telemetry: Telemetry, announce: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT. `announce` is called with the public address once requests are taken.
+
+    Raises `OSError` when an address cannot be bound, and what `opened` raises.
+    """
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    async with AsyncExitStack() as stack:
+        health = Health()
+        admin = await _listen(stack, web.Server(health, access_log=None), settings.admin.host, settings.admin.port)
+        gateway = await stack.enter_async_context(opened(settings, telemetry=telemetry))
+        health.sources = gateway.source_states
+        for name, error in gateway.failures.items():
+            telemetry.log.warning("source is away", source=name, error=type(error).__name__, detail=error.detail)
+        again = loop.create_task(_enter_again(gateway))
+        stack.callback(again.cancel)
+        pipeline = Pipeline(gateway.handlers, telemetry)
+        limits = settings.server.limits
+        server = PublicServer(pipeline, keepalive=limits.keep_alive)
+        public = await _listen(stack, server, settings.server.host, settings.server.port)
+        # What was built so far lives as long as the process: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        health.started = True
+        telemetry.log.info("ready", address=public.url, admin=admin.url, count=len(gateway.sources), pid=os.getpid())
+        announce(public.url)
+        await stopping.wait()
+        health.draining = pipeline.draining = True
+        telemetry.log.info("draining", open=pipeline.in_flight)
+        public.listener.close()
+        server.pre_shutdown()
+        await _until(lambda: pipeline.in_flight == 0, seconds=limits.drain)
+        telemetry.log.info("stopped", open=pipeline.in_flight)
+
+
+@dataclass(frozen=True, slots=True)
+class _Listener:
+    listener: asyncio.Server
+    url: str
+
+
+async def _listen(stack: AsyncExitStack, server: web.Server, host: str, port: int) -> _Listener:
+    """Bind and accept; on leaving, open connections are ended."""
+    loop = asyncio.get_running_loop()
+    listener = await loop.create_server(server, host, port, backlog=512)
+    stack.push_async_callback(server.shutdown, 1.0)
+    stack.callback(listener.close)
+    bound = listener.sockets[0].getsockname()
+    name = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+    return _Listener(listener, f"http://{name}:{bound[1]}")
+
+
+async def _until(condition: Callable[[], bool], *, seconds: float) -> None:
+    deadline = asyncio.get_running_loop().time() + seconds
+    while not condition() and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(0.02)
+
+
+def serve(settings: Settings, announce: Callable[[str], None] | None = None) -> int:
+    """The life of a serving process; returns its exit code. Prints `ready http://HOST:PORT` when requests are taken.
+
+    Raises what `run` raises. Ends the process itself when threads of a hung archive would keep it from ending.
+    """
+    telemetry = Telemetry(
+        level=settings.log.level,
+        form=settings.log.format,
+        key=settings.log.key_file.read_bytes() if settings.log.key_file else None,
+    )
+    logging.getLogger("asyncio").addHandler(logging.NullHandler())
+    logging.getLogger("aiohttp").addHandler(logging.NullHandler())
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(run(settings, telemetry, announce or _print_ready))
+    finally:
+        telemetry.close()
+    if any(thread.name.startswith(SOURCE_THREADS) for thread in threading.enumerate()):
+        sys.stdout.flush()
+        os._exit(0)
+    return 0
+
+
+def _print_ready(url: str) -> None:
+    print(f"ready {url}", flush=True)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

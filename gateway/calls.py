@@ -1,0 +1,135 @@
+"""One request from its first byte to its log line.
+
+A `Call` collects what the canonical log line says and what every response repeats (the request's ids). Client-supplied ids
+are echoed only when they are short and plain (https://hl7.org/fhir/R4/http.html#custom): they go into headers and logs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import time
+from typing import Any
+
+from aiohttp import web
+
+from gateway import errors
+from gateway.fhir import Version
+from gateway.protocol import negotiation, parameters
+from gateway.protocol.interactions import Bases, Interaction
+from gateway.protocol.negotiation import Wishes
+from gateway.protocol.parameters import ParameterError, Parameters
+from gateway.protocol.profile import Profile
+from gateway.reply import Reply
+
+_plain_id = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,99}").fullmatch
+
+_process = os.urandom(6).hex()
+_numbers = itertools.count(1)
+
+
+class Call:
+    """The state of one request. Attributes start as "nothing happened yet" and are filled in as it is served."""
+
+    __slots__ = (
+        "began",
+        "correlation_id",
+        "detail",
+        "entry",
+        "interaction",
+        "method",
+        "outcome",
+        "parameters",
+        "reply",
+        "request_id",
+        "sent",
+        "source",
+        "status",
+        "wishes",
+    )
+
+    def __init__(self, request: web.BaseRequest, bases: Bases, profile: Profile) -> None:
+        self.began = time.perf_counter()
+        headers = request.headers
+        given = headers.get("X-Request-Id")
+        self.request_id = given if given and _plain_id(given) else f"{_process}-{next(_numbers):x}"
+        correlation = headers.get("X-Correlation-Id")
+        self.correlation_id = correlation if correlation and _plain_id(correlation) else None
+        self.method = request.method
+        self.interaction: Interaction = bases.interaction(self.method, request.raw_path)
+        self.parameters: Parameters | ParameterError = _parameters(self.interaction.query)
+        wanted = self.parameters.format if isinstance(self.parameters, Parameters) else None
+        accept = headers.getall("Accept", None)
+        self.wishes: Wishes = negotiation.parse(
+            None if accept is None else accept[0] if len(accept) == 1 else ", ".join(accept),
+            wanted,
+            version=self.version,
+            profile=profile,
+            content_type=headers.get("Content-Type"),
+        )
+        self.source: str | None = None
+        self.reply: Reply | None = None
+        self.status = 0
+        self.sent = 0
+        self.outcome = "complete"
+        self.entry: errors.Entry | errors.Abort | None = None
+        self.detail = ""
+
+    @property
+    def version(self) -> Version:
+        """The FHIR version of the answer: that of the base, R4 for errors outside every base."""
+        return self.interaction.version or Version.R4
+
+    def begin(self, reply: Reply) -> None:
+        """Note what is about to be sent and put this request's ids among its headers."""
+        self.reply = reply
+        self.status = reply.status
+        self.stamp(reply.headers)
+
+    def stamp(self, headers: dict[str, str]) -> None:
+        headers["X-Request-Id"] = self.request_id
+        if self.correlation_id is not None:
+            headers["X-Correlation-Id"] = self.correlation_id
+
+    def failed(self, entry: errors.Entry | errors.Abort, detail: str, *, outcome: str) -> None:
+        """Note an error; `detail` is for operators and holds no patient data."""
+        self.entry, self.detail, self.outcome = entry, detail, outcome
+
+    def fields(self, document: str | None) -> dict[str, Any]:
+        """The canonical log line. `document` is the hash that stands for the id."""
+        interaction = self.interaction
+        line: dict[str, Any] = {
+            "request_id": self.request_id,
+            "method": self.method if self.method in _METHODS else "other",
+            "interaction": interaction.kind.value,
+            "status": self.status,
+            "outcome": self.outcome,
+            "bytes": self.sent,
+            "duration_ms": round((time.perf_counter() - self.began) * 1000, 3),
+        }
+        if interaction.version is not None:
+            line["base"] = interaction.version.name
+        if self.correlation_id is not None:
+            line["correlation_id"] = self.correlation_id
+        if self.source is not None:
+            line["source"] = self.source
+        if document is not None:
+            line["document"] = document
+        if self.reply is not None:
+            line["representation"] = self.reply.representation
+        if self.entry is not None:
+            line["code"] = self.entry.code
+            if self.detail:
+                line["detail"] = self.detail
+        return line
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
+
+
+def _parameters(query: str) -> Parameters | ParameterError:
+    try:
+        return parameters.parse(query)
+    except ParameterError as error:
+        return error

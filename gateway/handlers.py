@@ -1,0 +1,171 @@
+"""What each FHIR interaction does: parse, ask, decide, hand over to delivery. Thin on purpose.
+
+`Handlers.answer` serves every path of the public listener: what a request means is read from its raw target by
+`protocol.interactions`, so that routing, refusals and errors speak FHIR alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from aiohttp import web
+from multidict import CIMultiDictProxy
+
+from adapters.contract import Span
+from adapters.errors import Changed
+from gateway import errors
+from gateway.calls import Call
+from gateway.delivery import Delivery
+from gateway.documents import Documents
+from gateway.errors import Problem
+from gateway.fhir import Version, capability
+from gateway.fhir.capability import CapabilityFacts
+from gateway.protocol import conditional, negotiation, parameters, ranges
+from gateway.protocol.interactions import Bases, Interaction, Kind
+from gateway.protocol.negotiation import NotAcceptable
+from gateway.protocol.profile import Profile
+from gateway.reply import Asked, Reply, fhir_headers, plan, refusal
+from gateway.routing import Location, Router
+
+ATTEMPTS = 2
+"""How often a document is opened when the archive says it changed between the look and the open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """The interactions of one gateway."""
+
+    bases: Bases
+    router: Router
+    documents: Documents
+    delivery: Delivery
+    profile: Profile
+    capabilities: Mapping[Version, CapabilityFacts]
+
+    async def answer(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
+        """The finished response. Raises `Problem` or `AdapterError` before it started, `Aborted` after."""
+        interaction = call.interaction
+        if interaction.kind is Kind.UNKNOWN_PATH:
+            raise Problem(errors.NO_ENDPOINT)
+        refused = _REFUSED.get(interaction.kind)
+        if refused is not None:
+            raise Problem(refused, headers={"Allow": interaction.allow})
+        if request.can_read_body:
+            raise Problem(errors.BODY_NOT_ALLOWED)
+        asked = self._asked(request, interaction, call)
+        if interaction.kind is Kind.CAPABILITIES:
+            return await self._metadata(asked, call)
+        return await self._read(request, asked, call)
+
+    def _asked(self, request: web.BaseRequest, interaction: Interaction, call: Call) -> Asked:
+        headers = request.headers
+        version = interaction.version
+        assert version is not None
+        given = call.parameters
+        if isinstance(given, parameters.ParameterError):
+            raise Problem(errors.INVALID_PARAMETER, detail_name=given.name)
+        if given.unknown and parameters.prefers_strict(headers.get("Prefer")):
+            raise Problem(errors.UNKNOWN_PARAMETER)
+        return Asked(
+            interaction=interaction,
+            version=version,
+            wishes=call.wishes,
+            parameters=given,
+            conditions=conditional.parse(headers) and conditional.parse(_Joined(headers)),
+            byte_range=ranges.parse(headers.get("Range")) and ranges.parse(_Joined(headers).get("Range")),
+            if_range=headers.get("If-Range"),
+            head=request.method == "HEAD",
+        )
+
+    async def _read(self, request: web.BaseRequest, asked: Asked, call: Call) -> web.StreamResponse:
+        location = await self.router.locate(asked.interaction.id)
+        call.source = location.source
+        capabilities = self.documents.source(location).capabilities
+        decides_first = asked.head or asked.conditions is not None or asked.byte_range is not None
+        if capabilities.local or not decides_first:
+            async with self.documents.open(location) as document:
+                reply = plan(asked, document.facts, self.profile)
+                return await self._send(request, reply, document, call)
+        for attempt in range(ATTEMPTS):
+            facts = await self.documents.facts(location)
+            reply = plan(asked, facts, self.profile)
+            if not reply.body:
+                return self._bodyless(reply, call)
+            try:
+                return await self._read_as_planned(request, asked, location, reply.span, facts.descriptor.version, call)
+            except Changed:
+                if attempt == ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _read_as_planned(
+        self,
+        request: web.BaseRequest,
+        asked: Asked,
+        location: Location,
+        span: Span | None,
+        version: str | None,
+        call: Call,
+    ) -> web.StreamResponse:
+        async with self.documents.open(location, span, version=version) as document:
+            # Decided again from what was opened: it may not be what was looked at (C2).
+            reply = plan(asked, document.facts, self.profile)
+            return await self._send(request, reply, document, call)
+
+    async def _send(self, request: web.BaseRequest, reply: Reply, document: object, call: Call) -> web.StreamResponse:
+        if not reply.body:
+            return self._bodyless(reply, call)
+        call.begin(reply)
+        response, call.sent = await self.delivery.send(request, reply, document)  # type: ignore[arg-type]
+        return response
+
+    def _bodyless(self, reply: Reply, call: Call) -> web.StreamResponse:
+        call.begin(reply)
+        return web.Response(status=reply.status, headers=reply.headers)
+
+    async def _metadata(self, asked: Asked, call: Call) -> web.StreamResponse:
+        """The CapabilityStatement (https://hl7.org/fhir/R4/http.html#capabilities), with an ETag that follows it."""
+        if self.profile.metadata_accept == "required" and not asked.wishes.asked:
+            raise Problem(errors.NOT_ACCEPTABLE)
+        form = negotiation.choose_fhir(asked.wishes)
+        if isinstance(form, NotAcceptable):
+            raise refusal(form)
+        facts = self.capabilities[asked.version]
+        await capability.prepare()
+        body = capability.render(asked.version, form, facts, pretty=asked.parameters.pretty)
+        etag = capability.etag(asked.version, facts)
+        headers = fhir_headers(form, self.profile) | {"ETag": etag}
+        call.stamp(headers)
+        if asked.conditions is not None:
+            match conditional.evaluate(asked.conditions, etag=etag, modified=None):
+                case conditional.Decision.NOT_MODIFIED:
+                    return web.Response(status=304, headers=headers)
+                case conditional.Decision.PRECONDITION_FAILED:
+                    raise Problem(errors.PRECONDITION_FAILED)
+        call.sent = 0 if asked.head else len(body)
+        return web.Response(status=200, headers=headers | {"Content-Length": str(len(body))}, body=body)
+
+
+class _Joined(Mapping[str, str]):
+    """Header fields with repeated ones joined (RFC 9110 5.3); `get` of aiohttp's own gives the first alone."""
+
+    def __init__(self, headers: CIMultiDictProxy[str]) -> None:
+        self._headers = headers
+
+    def __getitem__(self, name: str) -> str:
+        return ", ".join(self._headers.getall(name))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._headers)
+
+    def __len__(self) -> int:
+        return len(self._headers)
+
+
+_REFUSED = {
+    Kind.UNKNOWN_RESOURCE: errors.RESOURCE_NOT_SERVED,
+    Kind.SEARCH: errors.SEARCH_NOT_SUPPORTED,
+    Kind.HISTORY: errors.HISTORY_NOT_SUPPORTED,
+    Kind.WRITE: errors.METHOD_NOT_ALLOWED,
+}

@@ -1,0 +1,191 @@
+"""The HTTP server around the handlers: errors into OperationOutcomes, one log line per request, resets that stay resets.
+
+aiohttp's own router, middlewares and error pages are not used: a request line that its parser refuses, a path outside
+every base and a failing archive are all answered by `Pipeline`, in FHIR. This is the only module that touches private
+hooks of aiohttp; `pyproject.toml` bounds its version for that reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
+from aiohttp.web_protocol import RequestHandler
+
+from adapters.errors import AdapterError
+from gateway import errors
+from gateway.calls import Call
+from gateway.delivery import Aborted
+from gateway.errors import Problem, problem_for
+from gateway.fhir import outcome
+from gateway.handlers import Handlers
+from gateway.protocol import negotiation
+from gateway.protocol.interactions import Kind
+from gateway.reply import common_headers, fhir_headers
+from gateway.telemetry import Telemetry
+
+MAX_LINE = 8190
+MAX_FIELD = 16_384
+"""Bytes of one header field: an Accept of 8 KiB is answered, not cut off."""
+
+MAX_FIELDS = 64
+
+Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class _Ended(web.StreamResponse):
+    """Stands for a response whose connection was reset: nothing more may be written to it."""
+
+    async def prepare(self, request: web.BaseRequest) -> Any:
+        raise ConnectionResetError
+
+
+class Pipeline:
+    """What happens around every request of the public listener."""
+
+    def __init__(self, handlers: Handlers, telemetry: Telemetry) -> None:
+        self._handlers = handlers
+        self._telemetry = telemetry
+        self.in_flight = 0
+        self.draining = False
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        handlers = self._handlers
+        call = Call(request, handlers.bases, handlers.profile)
+        self.in_flight += 1
+        try:
+            response = await handlers.answer(request, call)
+            call.status = response.status
+        except Aborted as aborted:
+            call.sent = aborted.sent
+            call.failed(aborted.entry, aborted.detail, outcome="aborted")
+            if aborted.entry is errors.ENDED_BY_FAULT and aborted.__cause__ is not None:
+                self._telemetry.unexpected(aborted.__cause__, request_id=call.request_id)
+            response = _Ended()
+        except Problem as problem:
+            response = await self._refusal(request, call, problem)
+        except AdapterError as error:
+            response = await self._refusal(request, call, problem_for(error))
+        except asyncio.CancelledError:
+            call.failed(errors.ENDED_BY_READER, "", outcome="aborted")
+            raise
+        except Exception as error:
+            response = await self._refusal(request, call, Problem(errors.INTERNAL, detail=type(error).__name__), error)
+        finally:
+            self.in_flight -= 1
+            self._log(call)
+        if self.draining:
+            response.force_close()
+        return response
+
+    async def _refusal(
+        self, request: web.BaseRequest, call: Call, problem: Problem, error: Exception | None = None
+    ) -> web.StreamResponse:
+        """The OperationOutcome of a request that failed before its response started, in the format asked for."""
+        handlers = self._handlers
+        entry = problem.entry
+        if entry is errors.WITHDRAWN and handlers.profile.deleted_status == errors.NOT_FOUND.status:
+            entry = errors.NOT_FOUND
+        if error is not None:
+            self._telemetry.unexpected(error, request_id=call.request_id)
+        if problem.source is not None:
+            call.source = problem.source
+        call.failed(entry, problem.detail, outcome="refused")
+        form = negotiation.error_format(call.wishes)
+        pretty = getattr(call.parameters, "pretty", False)
+        await outcome.prepare()
+        body = outcome.render(
+            entry,
+            call.version,
+            form,
+            pretty=pretty,
+            profile_url=handlers.profile.error_profile,
+            detail_name=problem.detail_name,
+        )
+        headers = fhir_headers(form, handlers.profile) | problem.headers | {"Content-Length": str(len(body))}
+        call.stamp(headers)
+        call.status, call.sent = entry.status, 0 if request.method == "HEAD" else len(body)
+        response = web.Response(status=entry.status, headers=headers, body=body)
+        if request.can_read_body:
+            # The body was not read: what follows on this connection may not be a request.
+            response.force_close()
+        return response
+
+    def _log(self, call: Call) -> None:
+        entry = call.entry
+        telemetry = self._telemetry
+        hashed = telemetry.document(call.interaction.id) if call.interaction.kind in _NAMES_A_DOCUMENT else None
+        if entry is None or entry is errors.ENDED_BY_READER or (isinstance(entry, errors.Entry) and entry.status < 500):
+            level = "info"
+        else:
+            level = "error" if entry.alert else "warning"
+        telemetry.request(level, call.fields(hashed))
+
+    def refuse_unparsed(self, error: BaseException | None) -> web.Response:
+        """The answer to bytes that are no HTTP request: nothing of them is repeated, in the body or in the log."""
+        entry = errors.HEADERS_TOO_LARGE if isinstance(error, LineTooLong) else errors.MALFORMED_REQUEST
+        self._telemetry.request("info", {"status": entry.status, "code": entry.code, "outcome": "refused"})
+        return self._plain(entry)
+
+    def refuse_failed(self, error: BaseException | None) -> web.Response:
+        """The answer when a request failed outside `__call__`."""
+        if error is not None:
+            self._telemetry.unexpected(error)
+        return self._plain(errors.INTERNAL)
+
+    def _plain(self, entry: errors.Entry) -> web.Response:
+        body = outcome.plain(entry)
+        headers = common_headers(self._handlers.profile) | {
+            "Content-Type": negotiation.Format.JSON.content_type(True),
+            "Content-Length": str(len(body)),
+        }
+        response = web.Response(status=entry.status, headers=headers, body=body)
+        response.force_close()
+        return response
+
+
+_NAMES_A_DOCUMENT = (Kind.READ, Kind.VREAD)
+
+
+class _Connection(RequestHandler):
+    """aiohttp's connection with its error pages replaced."""
+
+    pipeline: Pipeline
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if status == 400:
+            return self.pipeline.refuse_unparsed(exc)
+        return self.pipeline.refuse_failed(exc)
+
+
+class PublicServer(web.Server):
+    """The server of the public listener. `keepalive` in seconds also bounds how long headers may take to arrive."""
+
+    def __init__(self, pipeline: Pipeline, *, keepalive: float) -> None:
+        super().__init__(pipeline, handler_cancellation=True)
+        self._pipeline = pipeline
+        self._keepalive = keepalive
+
+    def __call__(self) -> RequestHandler:
+        connection = _Connection(
+            self,
+            loop=self._loop,
+            keepalive_timeout=self._keepalive,
+            access_log=None,  # type: ignore[arg-type]
+            max_line_size=MAX_LINE,
+            max_field_size=MAX_FIELD,
+            max_headers=MAX_FIELDS,
+            lingering_time=2,
+            auto_decompress=False,
+        )
+        connection.pipeline = self._pipeline
+        return connection

@@ -1,0 +1,198 @@
+"""Log lines: structured, one per request, without patients, never in the way of a request.
+
+structlog lives here and nowhere else; everybody else is handed a bound logger. Two rules are enforced rather than trusted:
+only the keys of `KEYS` leave the process (any other value is withheld), and a logger call never waits for the terminal or
+the pipe behind standard error: lines go to a bounded queue that one thread writes out, and what does not fit is counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TextIO
+
+import structlog
+from pydantic_core import to_json
+
+KEYS = frozenset(
+    {
+        "event", "level", "timestamp", "component",
+        # one request
+        "request_id", "correlation_id", "method", "base", "interaction", "source", "document", "representation",
+        "status", "code", "outcome", "bytes", "size", "first_byte_ms", "duration_ms", "range", "http",
+        # the service and its sources
+        "adapter", "address", "admin", "version", "detail", "cause", "error", "count", "dropped", "rows", "seconds",
+        "reason", "problems", "line", "column", "open", "limit", "state", "signal", "pid", "file_system",
+    }
+)  # fmt: skip
+"""Every key that a log line may carry. None of them holds an id, a locator, a title, a name or a query string."""
+
+PENDING_LINES = 10_000
+"""Lines kept for a stuck reader of standard error, about 4 MiB; beyond it lines are counted and dropped."""
+
+GATHER_SECONDS = 0.02
+"""How long the writing thread lets lines gather: fifty wake-ups a second at most."""
+
+Logger = Any
+"""A bound structlog logger; its methods take an event and fields out of `KEYS`."""
+
+
+class LineWriter:
+    """Writes lines to a stream from one thread, so that no request waits for a slow terminal or pipe."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lines: deque[str] = deque()
+        self._wake = threading.Event()
+        self._idle = True
+        self._closing = False
+        self.dropped = 0
+        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+        self._thread.start()
+
+    def write(self, line: str) -> None:
+        """Queue one line (without its newline)."""
+        if len(self._lines) >= PENDING_LINES:
+            self.dropped += 1
+            return
+        self._lines.append(line)
+        if self._idle:
+            self._idle = False
+            self._wake.set()
+
+    def close(self) -> None:
+        """Write what is queued and stop; waits at most two seconds for a stuck stream."""
+        self._closing = True
+        self._wake.set()
+        self._thread.join(timeout=2)
+
+    def _run(self) -> None:
+        while not self._closing:
+            self._wake.wait()
+            self._wake.clear()
+            if not self._closing:
+                time.sleep(GATHER_SECONDS)
+            self._idle = True
+            self._flush()
+        self._flush()
+
+    def _flush(self) -> None:
+        lines = []
+        while self._lines:
+            lines.append(self._lines.popleft())
+        if self.dropped:
+            dropped, self.dropped = self.dropped, 0
+            lines.append(f'{{"event":"log lines dropped","level":"warning","dropped":{dropped}}}')
+        if lines:
+            try:
+                self._stream.write("\n".join(lines) + "\n")
+                self._stream.flush()
+            except (OSError, ValueError):
+                self.dropped += len(lines)
+
+
+class _WriterLogger:
+    """What structlog calls with a rendered line."""
+
+    __slots__ = ("msg",)
+
+    def __init__(self, writer: LineWriter) -> None:
+        self.msg = writer.write
+
+    def __getattr__(self, name: str) -> Any:
+        return self.msg
+
+
+def withhold(logger: Any, method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Keep only allow-listed keys; an unknown one stays visible by name, its value does not."""
+    if not fields.keys() <= KEYS:
+        withheld = sorted(fields.keys() - KEYS)
+        for key in withheld:
+            del fields[key]
+        fields["detail"] = f"{fields.get('detail', '')} [withheld: {', '.join(withheld)}]".strip()
+    return fields
+
+
+def _stamp(logger: Any, method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    now = time.time()
+    whole = int(now)
+    fields["timestamp"] = f"{_second(whole)}.{int((now - whole) * 1000):03d}Z"
+    fields["level"] = method
+    return fields
+
+
+_last_second: tuple[int, str] = (0, "")
+
+
+def _second(moment: int) -> str:
+    """The second of a timestamp as text, rendered once per second."""
+    global _last_second
+    second, text = _last_second
+    if second != moment:
+        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
+        _last_second = (moment, text)
+    return text
+
+
+def _render_json(logger: Any, method: str, fields: MutableMapping[str, Any]) -> str:
+    return to_json(fields, inf_nan_mode="null").decode()
+
+
+class Telemetry:
+    """The process's logging: a root logger, the writer behind it, and the hash that stands for a document."""
+
+    _levels: ClassVar = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+    def __init__(
+        self,
+        *,
+        level: str = "info",
+        form: Literal["auto", "json", "console"] = "auto",
+        stream: TextIO | None = None,
+        key: bytes | None = None,
+    ) -> None:
+        stream = stream or sys.stderr
+        self.writer = LineWriter(stream)
+        self._key = (key or os.urandom(32))[:64]
+        console = form == "console" or (form == "auto" and stream.isatty())
+        renderer: Any = structlog.dev.ConsoleRenderer(colors=stream.isatty()) if console else _render_json
+        self._level = self._levels[level]
+        self._renderer = renderer
+        self.log: Logger = structlog.wrap_logger(
+            _WriterLogger(self.writer),
+            processors=[withhold, _stamp, renderer],
+            wrapper_class=structlog.make_filtering_bound_logger(self._level),
+            context_class=dict,
+        ).bind()
+
+    def request(self, level: str, fields: dict[str, Any]) -> None:
+        """The canonical line of one request.
+
+        Called for every request: a bound logger would copy and merge contexts for it, which takes longer than the rest.
+        The keys are those of `Call.fields`, which a test holds against `KEYS`, so nothing is withheld here.
+        """
+        if self._levels[level] >= self._level:
+            fields["event"] = "request"
+            self.writer.write(self._renderer(None, level, _stamp(None, level, fields)))
+
+    def document(self, binary_id: str) -> str:
+        """What a log line calls a document: a keyed hash of its id, so that lines can be matched but not read back."""
+        return hashlib.blake2b(binary_id.encode(), key=self._key, digest_size=8).hexdigest()
+
+    def unexpected(self, error: BaseException, *, request_id: str | None = None) -> None:
+        """Log a fault of the gateway itself: its class and where it was raised, never its message (it may quote data)."""
+        frames = traceback.extract_tb(error.__traceback__)[-4:]
+        where = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames))
+        fields = {"request_id": request_id} if request_id else {}
+        self.log.error("unexpected error", error=type(error).__name__, detail=where, **fields)
+
+    def close(self) -> None:
+        """Write out what is queued."""
+        self.writer.close()

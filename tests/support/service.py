@@ -1,0 +1,144 @@
+"""The gateway's own objects on a real socket, in the test's process: for tests that steer an adapter or read its log.
+
+Everything between the socket and the adapter is the product; only settings and command line are left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adapters.contract import Adapter, Services
+from gateway.delivery import Delivery
+from gateway.documents import Documents
+from gateway.fhir import Version
+from gateway.fhir.capability import CapabilityFacts
+from gateway.handlers import Handlers
+from gateway.protocol.interactions import Bases
+from gateway.protocol.profile import PROFILES, Profile
+from gateway.routing import Location, Route, Router, Scheme
+from gateway.server import Pipeline, PublicServer
+from gateway.source import Limits, Source, services
+from gateway.spool import Spool
+from gateway.telemetry import Telemetry
+from gateway.workers import Workers
+from tests.support.raw_http import Answer, exchange, request
+from tests.support.scripted import Script, ScriptedAdapter
+
+BASES = {Version.STU3: "/STU3", Version.R4: "/R4"}
+
+MakeAdapter = Callable[[str, Services], Adapter]
+
+
+class _Plain:
+    """The id is the locator, followed by `suffix`."""
+
+    def __init__(self, source: str, suffix: str) -> None:
+        self.source = source
+        self.suffix = suffix
+
+    async def locate(self, rest: str) -> Location:
+        return Location(self.source, rest + self.suffix)
+
+
+@dataclass
+class Service:
+    """A listening gateway."""
+
+    port: int
+    sources: Mapping[str, Source]
+    pipeline: Pipeline
+    telemetry: Telemetry
+    log: io.StringIO
+    host: str = "127.0.0.1"
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    async def ask(self, target: str, *, method: str = "GET", version: str = "1.1", **headers: str) -> Answer:
+        """One request on a connection of its own; header names are written with underscores."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        (answer,) = await exchange(
+            self.host,
+            self.port,
+            request(target, method=method, version=version, fields=tuple(named.items())),
+            methods=(method,),
+        )
+        return answer
+
+    async def lines(self, count: int = 1) -> list[dict[str, Any]]:
+        """The request lines logged so far, once there are at least `count` of them."""
+        for _ in range(200):
+            found = [line for text in self.log.getvalue().splitlines() if (line := json.loads(text))]
+            found = [line for line in found if line["event"] == "request"]
+            if len(found) >= count:
+                return found
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"fewer than {count} request lines in the log:\n{self.log.getvalue()}")
+
+    async def idle(self) -> None:
+        """Wait until no request is in flight and no document is open."""
+        for _ in range(500):
+            if not self.pipeline.in_flight and not any(source.open_count for source in self.sources.values()):
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"still busy: {self.sources}")
+
+
+@asynccontextmanager
+async def service(
+    archives: Mapping[str, MakeAdapter],
+    *,
+    schemes: Mapping[str, Scheme] | None = None,
+    suffix: str = "",
+    profile: Profile = PROFILES["care-connect"],
+    limits: Limits = Limits(queue_timeout=0.2, open_timeout=2, idle_timeout=2),
+    reader_timeout: float = 5,
+    threads: int = 4,
+    spool_bytes: int = 1 << 20,
+    spool_memory: int = 1 << 16,
+    spool_directory: Path | None = None,
+) -> AsyncIterator[Service]:
+    """Serve these archives; the first has the prefix "", the others their name and a dot."""
+    log = io.StringIO()
+    telemetry = Telemetry(form="json", stream=log, key=b"test")
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(asyncio.to_thread, telemetry.close)
+        sources: dict[str, Source] = {}
+        routes: dict[str, Route] = {}
+        for name, make in archives.items():
+            workers = Workers(name, threads)
+            source = Source(name, make(name, services(workers, telemetry.log)), limits=limits, workers=workers)
+            sources[name] = await stack.enter_async_context(source)
+            scheme = (schemes or {}).get(name) or _Plain(name, suffix)
+            routes[name] = Route(f"{name}." if routes else "", scheme)
+        spool = Spool(spool_directory, memory=spool_memory, max_bytes=spool_bytes)
+        stack.callback(spool.close)
+        handlers = Handlers(
+            bases=Bases(BASES),
+            router=Router(routes),
+            documents=Documents(sources),
+            delivery=Delivery(spool, reader_timeout=reader_timeout),
+            profile=profile,
+            capabilities={
+                version: CapabilityFacts(software_version="0", security="none", versioned=True) for version in BASES
+            },
+        )
+        pipeline = Pipeline(handlers, telemetry)
+        server = PublicServer(pipeline, keepalive=5)
+        listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
+        stack.push_async_callback(server.shutdown, 0.5)
+        stack.callback(listener.close)
+        yield Service(listener.sockets[0].getsockname()[1], sources, pipeline, telemetry, log)
+
+
+def scripted(scripts: dict[str, Script]) -> MakeAdapter:
+    """An archive of scripts."""
+    return lambda name, lent: ScriptedAdapter(name, None, lent, scripts=scripts)

@@ -1,0 +1,1 @@
+"""Tests that look at bytes on a socket."""
