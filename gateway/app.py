@@ -26,7 +26,7 @@ from gateway import __version__
 from gateway.delivery import Delivery
 from gateway.documents import Documents
 from gateway.fhir import Version
-from gateway.fhir.capability import CapabilityFacts
+from gateway.fhir.capability import CARE_CONNECT_REQUIREMENTS, CapabilityFacts
 from gateway.handlers import Handlers
 from gateway.health import Health
 from gateway.ids import open_scheme
@@ -38,11 +38,6 @@ from gateway.source import Limits, Source, services
 from gateway.spool import Spool
 from gateway.telemetry import Telemetry
 from gateway.workers import SOURCE_THREADS, Workers
-
-CARE_CONNECT_DOCUMENTS = (
-    "https://fhir.nhs.uk/STU3/CapabilityStatement/CareConnect-Documents-ServerRequirements-CapabilityStatement-1"
-)
-"""The requirements that the STU3 base meets (CC-37)."""
 
 ENTER_AGAIN_SECONDS = 10.0
 """How often a source that could not be entered is tried again."""
@@ -174,7 +169,8 @@ def _capability_facts(settings: Settings, version: Version, *, versioned: bool) 
         base_url=None if public_url is None else public_url + settings.fhir.paths[version],
         description=settings.fhir.description,
         accept_unknown=profile.accept_unknown,
-        instantiates=(CARE_CONNECT_DOCUMENTS,),
+        fhir_version=profile.stu3_fhir_version if version is Version.STU3 else None,
+        instantiates=(CARE_CONNECT_REQUIREMENTS,) if settings.fhir.profile == "care-connect" else (),
     )
 
 
@@ -212,6 +208,7 @@ async def run(settings: Settings, telemetry: Telemetry, announce: Callable[[str]
         public.listener.close()
         server.pre_shutdown()
         await _until(lambda: pipeline.in_flight == 0, seconds=limits.drain)
+        pipeline.stopping = True
         telemetry.log.info("stopped", open=pipeline.in_flight)
 
 

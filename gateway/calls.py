@@ -29,6 +29,11 @@ _process = os.urandom(6).hex()
 _numbers = itertools.count(1)
 
 
+def new_request_id() -> str:
+    """An id for a request that brought none: short, plain, and of no other process."""
+    return f"{_process}-{next(_numbers):x}"
+
+
 class Call:
     """The state of one request. Attributes start as "nothing happened yet" and are filled in as it is served."""
 
@@ -53,13 +58,16 @@ class Call:
         self.began = time.perf_counter()
         headers = request.headers
         given = headers.get("X-Request-Id")
-        self.request_id = given if given and _plain_id(given) else f"{_process}-{next(_numbers):x}"
+        self.request_id = given if given and _plain_id(given) else new_request_id()
         correlation = headers.get("X-Correlation-Id")
         self.correlation_id = correlation if correlation and _plain_id(correlation) else None
         self.method = request.method
         self.interaction: Interaction = bases.interaction(self.method, request.raw_path)
         self.parameters: Parameters | ParameterError = _parameters(self.interaction.query)
-        wanted = self.parameters.format if isinstance(self.parameters, Parameters) else None
+        if isinstance(self.parameters, Parameters):
+            wanted = self.parameters.format
+        else:
+            wanted = _format_alone(self.interaction.query)
         accept = headers.getall("Accept", None)
         self.wishes: Wishes = negotiation.parse(
             None if accept is None else accept[0] if len(accept) == 1 else ", ".join(accept),
@@ -133,3 +141,9 @@ def _parameters(query: str) -> Parameters | ParameterError:
         return parameters.parse(query)
     except ParameterError as error:
         return error
+
+
+def _format_alone(query: str) -> str | None:
+    """`_format` of a query that has an error elsewhere: the answer to it has a format too (FR-150)."""
+    found = _parameters("&".join(pair for pair in query.split("&") if pair.startswith("_format=")))
+    return found.format if isinstance(found, Parameters) else None

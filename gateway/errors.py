@@ -205,13 +205,6 @@ PRECONDITION_FAILED = Entry(
     cause="If-Match or If-Unmodified-Since does not fit the current version of the document.",
     cure="Nothing to do; the client asked for exactly this answer.",
 )
-REQUEST_TOO_SLOW = Entry(
-    code="GW-REQ-015", status=408, issue="timeout", spine=_BAD_REQUEST,
-    title="The request arrived too slowly",
-    sentence="The request did not arrive completely in time, so nothing was looked up. Send it again.",
-    cause="The client began a request and did not finish its headers within the limit; slow attacks look like this.",
-    cure="Look at the network between client and gateway, or block the address when it comes back again and again.",
-)
 ADDRESS_TOO_LONG = Entry(
     code="GW-REQ-016", status=414, issue="too-long", spine=_BAD_REQUEST,
     title="The address is too long",
@@ -396,21 +389,6 @@ INTERNAL = Entry(
     cure="Report the log line with its traceback to the maintainers; for an adapter of your own, run the conformance "
     "kit.",
 )
-STARTING = Entry(
-    code="GW-SYS-002", status=503, issue="transient", spine=_SERVER_ERROR, retry_after=2,
-    title="The gateway is starting",
-    sentence="The service is starting and has not looked anything up yet. Try again in a few seconds.",
-    cause="Requests arrive before every source has been entered; a readiness probe keeps them away.",
-    cure="Let the orchestrator wait for the readiness probe; a large manifest takes some seconds to load.",
-)
-DRAINING = Entry(
-    code="GW-SYS-003", status=503, issue="transient", spine=_SERVER_ERROR, retry_after=2,
-    title="The gateway is shutting down",
-    sentence="This instance of the service is shutting down and has not looked anything up. Try again in a few "
-    "seconds.",
-    cause="The process was told to stop, finishes the bodies under way and takes no new requests.",
-    cure="Nothing to do; when clients notice restarts, let the load balancer follow the readiness probe.",
-)
 
 # ---- GW-END: bodies that ended early (logs only) -------------------------------------------------------------
 
@@ -479,6 +457,10 @@ NAMES = frozenset(
 LONGEST_RETRY_AFTER = 3600
 """Seconds. An archive that asks for more is not believed: a reader would take hours of waiting for an outage."""
 
+class Wedged(archive.Busy):
+    """Every thread of the source has hung for longer than its deadline: nothing can be asked until one returns."""
+
+
 _BY_ERROR: Mapping[type[archive.AdapterError], Entry] = {
     archive.AdapterError: INTERNAL,
     archive.NotFound: NOT_FOUND,
@@ -489,6 +471,7 @@ _BY_ERROR: Mapping[type[archive.AdapterError], Entry] = {
     archive.CredentialsRejected: CREDENTIALS_REJECTED,
     archive.Unavailable: SOURCE_UNAVAILABLE,
     archive.Busy: SOURCE_BUSY,
+    Wedged: SOURCE_WEDGED,
     archive.TimedOut: SOURCE_TIMED_OUT,
     archive.Changed: CHANGED_REPEATEDLY,
     archive.SpanNotSatisfiable: RANGE_NOT_SATISFIABLE,

@@ -50,7 +50,7 @@ class Handlers:
             raise Problem(errors.NO_ENDPOINT)
         refused = _REFUSED.get(interaction.kind)
         if refused is not None:
-            raise Problem(refused, headers={"Allow": interaction.allow})
+            raise Problem(refused, headers={"Allow": interaction.allow} if refused.status == 405 else None)
         if request.can_read_body:
             raise Problem(errors.BODY_NOT_ALLOWED)
         asked = self._asked(request, interaction, call)
@@ -83,7 +83,7 @@ class Handlers:
         call.source = location.source
         capabilities = self.documents.source(location).capabilities
         decides_first = asked.head or asked.conditions is not None or asked.byte_range is not None
-        if capabilities.local or not decides_first:
+        if capabilities.local or not capabilities.cheap_stat or not decides_first:
             async with self.documents.open(location) as document:
                 reply = plan(asked, document.facts, self.profile)
                 return await self._send(request, reply, document, call)
@@ -92,8 +92,9 @@ class Handlers:
             reply = plan(asked, facts, self.profile)
             if not reply.body:
                 return self._bodyless(reply, call)
+            version = facts.descriptor.version if capabilities.strong_versions else None
             try:
-                return await self._read_as_planned(request, asked, location, reply.span, facts.descriptor.version, call)
+                return await self._read_as_planned(request, asked, location, reply.span, version, call)
             except Changed:
                 if attempt == ATTEMPTS - 1:
                     raise
@@ -111,6 +112,8 @@ class Handlers:
         async with self.documents.open(location, span, version=version) as document:
             # Decided again from what was opened: it may not be what was looked at (C2).
             reply = plan(asked, document.facts, self.profile)
+            if reply.span != span:
+                raise Changed("the document changed between the look and the open")
             return await self._send(request, reply, document, call)
 
     async def _send(self, request: web.BaseRequest, reply: Reply, document: object, call: Call) -> web.StreamResponse:
@@ -140,6 +143,7 @@ class Handlers:
         if asked.conditions is not None:
             match conditional.evaluate(asked.conditions, etag=etag, modified=None):
                 case conditional.Decision.NOT_MODIFIED:
+                    del headers["Content-Type"]
                     return web.Response(status=304, headers=headers)
                 case conditional.Decision.PRECONDITION_FAILED:
                     raise Problem(errors.PRECONDITION_FAILED)

@@ -82,13 +82,21 @@ def content_type(stated: str | None, head: bytes, name: str) -> str:
     to an ending that names what such a container can hold. Bytes without a mark are `text/plain` when nothing in `head`
     speaks against text, else `application/octet-stream`.
     """
-    parsed = media_type.parse(stated) if stated else None
-    if parsed is not None:
-        return str(parsed)
+    said = statement(stated)
+    if said is not None:
+        return said
     seen, named = sniff(head), by_extension(name)
     if seen is None:
         return named or (PLAIN if head and not _NOT_TEXT.search(head) else OCTETS)
     return named if named is not None and _refines(named, seen) else seen
+
+
+def statement(*stated: str | None) -> str | None:
+    """The first of these that is a media type, as it stands there; None when none is."""
+    for text in stated:
+        if text and media_type.parse(text) is not None:
+            return text.strip(" \t")
+    return None
 
 
 def mismatch(content_type: str, head: bytes) -> str | None:

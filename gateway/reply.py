@@ -160,7 +160,8 @@ def _validators(
             at = asked.interaction
             headers["Content-Location"] = f"{at.base}/Binary/{at.id}/_history/{version_id}"
     if modified is not None:
-        headers["Last-Modified"] = conditional.http_date(modified)
+        # A file's clock may be ahead; a date later than the response's own must not be sent (RFC 9110 8.8.2.1).
+        headers["Last-Modified"] = conditional.http_date(min(modified, datetime.now(UTC)))
     return headers
 
 
@@ -219,6 +220,8 @@ def fhir_headers(form: negotiation.Format, profile: Profile) -> dict[str, str]:
 def _disposition(stored_type: str, binary_id: str) -> str:
     """Content-Disposition with the opaque id as the name (RFC 6266): never a title, which may name a patient."""
     kind, ending = _shown_as(stored_type)
+    if binary_id.lower().endswith(ending):
+        ending = ""
     return f'{kind}; filename="{binary_id}{ending}"'
 
 

@@ -11,13 +11,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
 from adapters.errors import AdapterError
 from gateway import errors
-from gateway.calls import Call
+from gateway.calls import Call, new_request_id
 from gateway.delivery import Aborted
 from gateway.errors import Problem, problem_for
 from gateway.fhir import outcome
@@ -32,6 +32,8 @@ MAX_FIELD = 16_384
 """Bytes of one header field: an Accept of 8 KiB is answered, not cut off."""
 
 MAX_FIELDS = 64
+
+VERSIONS = (HttpVersion11, HttpVersion10)
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -51,8 +53,13 @@ class Pipeline:
         self._telemetry = telemetry
         self.in_flight = 0
         self.draining = False
+        self.stopping = False
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request._version not in VERSIONS:
+            # aiohttp would answer in the version of the request, which is none that this server speaks.
+            request._version = HttpVersion11
+            return self.refuse_unparsed(None)
         handlers = self._handlers
         call = Call(request, handlers.bases, handlers.profile)
         self.in_flight += 1
@@ -70,7 +77,7 @@ class Pipeline:
         except AdapterError as error:
             response = await self._refusal(request, call, problem_for(error))
         except asyncio.CancelledError:
-            call.failed(errors.ENDED_BY_READER, "", outcome="aborted")
+            call.failed(errors.ENDED_BY_SHUTDOWN if self.stopping else errors.ENDED_BY_READER, "", outcome="aborted")
             raise
         except Exception as error:
             response = await self._refusal(request, call, Problem(errors.INTERNAL, detail=type(error).__name__), error)
@@ -126,21 +133,27 @@ class Pipeline:
 
     def refuse_unparsed(self, error: BaseException | None) -> web.Response:
         """The answer to bytes that are no HTTP request: nothing of them is repeated, in the body or in the log."""
-        entry = errors.HEADERS_TOO_LARGE if isinstance(error, LineTooLong) else errors.MALFORMED_REQUEST
-        self._telemetry.request("info", {"status": entry.status, "code": entry.code, "outcome": "refused"})
-        return self._plain(entry)
+        entry = errors.MALFORMED_REQUEST
+        if isinstance(error, LineTooLong):
+            entry = errors.ADDRESS_TOO_LONG if error.args[1] == MAX_LINE else errors.HEADERS_TOO_LARGE
+        request_id = new_request_id()
+        line = {"request_id": request_id, "status": entry.status, "code": entry.code, "outcome": "refused"}
+        self._telemetry.request("info", line)
+        return self._plain(entry, request_id)
 
     def refuse_failed(self, error: BaseException | None) -> web.Response:
         """The answer when a request failed outside `__call__`."""
+        request_id = new_request_id()
         if error is not None:
-            self._telemetry.unexpected(error)
-        return self._plain(errors.INTERNAL)
+            self._telemetry.unexpected(error, request_id=request_id)
+        return self._plain(errors.INTERNAL, request_id)
 
-    def _plain(self, entry: errors.Entry) -> web.Response:
+    def _plain(self, entry: errors.Entry, request_id: str) -> web.Response:
         body = outcome.plain(entry)
         headers = common_headers(self._handlers.profile) | {
-            "Content-Type": negotiation.Format.JSON.content_type(True),
+            "Content-Type": negotiation.Format.JSON.content_type(self._handlers.profile.charset),
             "Content-Length": str(len(body)),
+            "X-Request-Id": request_id,
         }
         response = web.Response(status=entry.status, headers=headers, body=body)
         response.force_close()

@@ -28,6 +28,7 @@ from adapters.contract import (
     Span,
 )
 from adapters.errors import AdapterError, Busy, Corrupt, SpanNotSatisfiable, TimedOut, Unavailable
+from gateway.errors import Wedged
 from gateway.workers import Workers
 
 
@@ -118,7 +119,7 @@ class Source:
 
     def _refuse_when_wedged(self) -> None:
         if self._workers.wedged(self.limits.open_timeout):
-            error = Busy("every thread of this archive has hung for longer than its deadline", retry_after=5)
+            error = Wedged("every thread of this archive has hung for longer than its deadline")
             error.source = self.name
             raise error
 

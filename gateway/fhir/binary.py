@@ -159,8 +159,8 @@ class Base64Stream:
 
     def feed(self, chunk: bytes | memoryview) -> bytes:
         """The text that `chunk` completes; empty when fewer than three bytes are at hand."""
-        # The carry is joined to the input, not its text to the output: two fresh outputs at a time make the allocator
-        # give its memory back and fault it in again with every chunk, which takes ten times as long as the copy.
+        # The carry is joined to the input, not its text to the output: two outputs at a time make the allocator give
+        # memory back and fault it in again with every chunk, which costs far more than the copy.
         data = self._carry + chunk if self._carry else chunk
         spare = len(data) % 3
         if not spare:

@@ -1,0 +1,314 @@
+"""The settings explained, made from their declarations: a commented configuration file and a page of tables.
+
+`sample` is `config/gateway.yaml` and what `fhir-gateway config reference` prints; `page` is `docs/configuration.md`.
+Both hold every key of every section and of every built-in adapter; a test keeps the files fresh. Write them anew with:
+python -m gateway.reference
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterator, Mapping
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+
+from adapters import registry
+from gateway.ids import ManifestIds, TemplateIds
+from gateway.protocol import profile
+from gateway.settings_explain import quantity_of, shown_default
+from gateway.settings_models import Settings, SourceSettings
+from gateway.settings_problems import sentence
+from gateway.settings_shape import Shape, options_model
+from gateway.settings_yaml import flow
+
+WIDTH = 116
+
+DISTRIBUTION = "fhir-document-gateway"
+"""Adapters of other distributions have reference pages of their own."""
+
+ADAPTER = "filesystem"
+"""The adapter of the sample's source."""
+
+_EXAMPLES: Mapping[str, Any] = {"root": "./sample-archive", "file": "index.csv"}
+"""What the sample writes for keys that must be set and declare no example."""
+
+_HEADER = """\
+## Every key of the FHIR document gateway. `##` explains, `#` shows the default, and what has no mark must be set.
+## Sizes: 512KB, 32MiB. Durations: 250ms, 5s, 2m, 1h. Relative paths begin at the directory of this file.
+## Each key has an environment variable that overrides it: server.port is GATEWAY__SERVER__PORT.
+"""
+
+
+def sample() -> str:
+    """The commented configuration file. It loads as it is, and to the same settings with every `# ` taken off."""
+    lines = [_HEADER.rstrip()]
+    for name in Settings.model_fields:
+        lines.append("")
+        lines += _sources() if name == "sources" else _key(Settings, name, 0)
+    return "\n".join(lines) + "\n"
+
+
+def page() -> str:
+    """The reference page in Markdown: one table for each section."""
+    lines = [_INTRODUCTION.rstrip(), ""]
+    for title, about, model in _sections():
+        lines += [f"## {title}", "", *textwrap.wrap(about, WIDTH), "", "| key | default | value | what it does |"]
+        lines.append("|---|---|---|---|")
+        for name in model.model_fields:
+            shape = _shape(model, name)
+            if _is_section(shape):
+                continue
+            row = (f"`{name}`", _shown(shape), _value_kind(shape), _about(shape, name))
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+# --- the sample ----------------------------------------------------------------------------------------------------
+
+
+def _key(model: type[BaseModel], name: str, depth: int) -> Iterator[str]:
+    """The lines of one key: explained, and active only where it must be set."""
+    shape = _shape(model, name)
+    assert shape.field is not None
+    mark = "" if shape.field.is_required() else "# "
+    pad = "  " * depth
+    yield from _explained(_full_about(shape, name), depth)
+    if _is_section(shape):
+        yield f"{mark}{pad}{name}:"
+        for inner in shape.models()[0].model_fields:
+            yield from _key(shape.models()[0], inner, depth + 1)
+    elif mark:
+        yield f"{mark}{pad}{name}: {_yaml(shape)}"
+    else:
+        yield f"{pad}{name}: {flow(_example(shape, name))}"
+
+
+def _sources() -> Iterator[str]:
+    """The section with one source, and beside it in words what another scheme or adapter would take."""
+    yield from _explained(_about(_shape(Settings, "sources"), "sources"), 0)
+    yield "sources:"
+    yield "  letters:"
+    for name in SourceSettings.model_fields:
+        if name == "ids":
+            yield from _choice("ids", _about(_shape(SourceSettings, "ids"), "ids"), TemplateIds)
+            yield from _alternative("Or the scheme manifest:", ManifestIds)
+        elif name == "options":
+            models = dict(_adapter_models())
+            about = _about(_shape(SourceSettings, "options"), "options")
+            yield from _choice(
+                "options", f"{about} These are the options of the adapter {ADAPTER}.", models.pop(ADAPTER)
+            )
+            for adapter, model in models.items():
+                yield from _alternative(f"The options of the adapter {adapter}:", model)
+        else:
+            yield from _key(SourceSettings, name, 2)
+
+
+def _choice(name: str, about: str, model: type[BaseModel]) -> Iterator[str]:
+    yield from _explained(about, 2)
+    yield f"    {name}:"
+    for inner in model.model_fields:
+        yield from _key(model, inner, 3)
+
+
+def _alternative(title: str, model: type[BaseModel]) -> Iterator[str]:
+    yield f"##     {title}"
+    for name in model.model_fields:
+        shape = _shape(model, name)
+        text = f"{name} ({_shown(shape)}): {_full_about(shape, name)}"
+        yield from textwrap.wrap(text, WIDTH, initial_indent="##       ", subsequent_indent="##         ")
+
+
+def _explained(text: str, depth: int) -> list[str]:
+    indent = "## " + "  " * depth
+    return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+
+
+# --- what both are made of -----------------------------------------------------------------------------------------
+
+
+def _sections() -> Iterator[tuple[str, str, type[BaseModel]]]:
+    """Title, sentence and model of every table, in the order of the page."""
+    for name in Settings.model_fields:
+        if name != "sources":
+            yield from _nested(f"`{name}`", _shape(Settings, name))
+    about = f"{_words(SourceSettings)} `letters` stands for the name that you give it."
+    yield "`sources.letters`", about, SourceSettings
+    for model in (TemplateIds, ManifestIds):
+        scheme = get_args(model.model_fields["scheme"].annotation)[0]
+        yield f"`sources.letters.ids`, scheme {scheme}", _words(model), model
+    for adapter, options in _adapter_models():
+        yield f"`sources.letters.options`, adapter {adapter}", _adapter_words(adapter), options
+    yield from _nested("`sources.letters.limits`", _shape(SourceSettings, "limits"))
+
+
+def _nested(title: str, shape: Shape) -> Iterator[tuple[str, str, type[BaseModel]]]:
+    model = shape.models()[0]
+    yield title, _words(model) or _about(shape, ""), model
+    for name in model.model_fields:
+        inner = _shape(model, name)
+        if _is_section(inner):
+            yield from _nested(f"{title[:-1]}.{name}`", inner)
+
+
+@cache
+def _adapter_models() -> tuple[tuple[str, type[BaseModel]], ...]:
+    entries = registry.available().values()
+    models = ((entry.name, options_model(entry.name)) for entry in entries if entry.distribution == DISTRIBUTION)
+    return tuple((name, model) for name, model in models if model is not None)
+
+
+def _shape(model: type[BaseModel], name: str) -> Shape:
+    shape = Shape(model).child(name)
+    assert shape is not None
+    return shape
+
+
+def _is_section(shape: Shape) -> bool:
+    """Whether a key holds exactly one section, not a value or a choice between several."""
+    return len(shape.models()) == 1 and len(shape.alternatives) == 1
+
+
+def _words(model: type[BaseModel]) -> str:
+    # A model made at run time inherits its docstring from the class it stands on.
+    own = model.__dict__.get("__doc__") or ""
+    return " ".join(inspect.cleandoc(own).split())
+
+
+def _adapter_words(adapter: str) -> str:
+    return " ".join(inspect.cleandoc(registry.load(adapter).__doc__ or "").split())
+
+
+def _about(shape: Shape, name: str) -> str:
+    words = (shape.field.description if shape.field else None) or _rule_words().get(name, "")
+    return sentence(" ".join(words.split())) if words else ""
+
+
+def _full_about(shape: Shape, name: str) -> str:
+    """The description of a key and what may stand there."""
+    choices = [value for kind in shape.alternatives if get_origin(kind) is Literal for value in get_args(kind)]
+    listed = f" One of: {', '.join(map(str, choices))}." if len(choices) > 1 else ""
+    if _is_section(shape):
+        return _words(shape.models()[0]) or _about(shape, name)
+    return _about(shape, name) + listed
+
+
+@cache
+def _rule_words() -> dict[str, str]:
+    """The sentences that stand below the fields of `Profile`, which pydantic does not see."""
+    tree = ast.parse(inspect.getsource(profile))
+    body = next(node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Profile")
+    found = {}
+    for one, next_one in pairwise(body):
+        if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name) and isinstance(next_one, ast.Expr):
+            found[one.target.id] = str(ast.literal_eval(next_one.value))
+    return found
+
+
+def _value_kind(shape: Shape) -> str:
+    """What may stand at a key, in words."""
+    words = []
+    for kind in shape.alternatives:
+        if get_origin(kind) is Literal:
+            words += [f"`{value}`" for value in get_args(kind)]
+        elif kind is not NoneType:
+            words.append(quantity_of(shape) or _kind_words(kind))
+    if NoneType in shape.alternatives:
+        words.append("null")
+    return ", ".join(dict.fromkeys(words)) + _bounds(shape)
+
+
+def _kind_words(kind: Any) -> str:
+    origin = get_origin(kind) or kind
+    for known, words in ((bool, "true or false"), (int, "number"), (float, "number"), (str, "text"), (Path, "path")):
+        if isinstance(origin, type) and issubclass(origin, known):
+            return words
+    if isinstance(origin, type) and issubclass(origin, Mapping | BaseModel):
+        return "keys"
+    return "list" if origin in (list, tuple) else "text" if kind is not Any else "keys"
+
+
+def _bounds(shape: Shape) -> str:
+    marks = shape.field.metadata if shape.field else []
+    found = {
+        name: getattr(mark, name) for mark in marks for name in ("ge", "le") if getattr(mark, name, None) is not None
+    }
+    if quantity_of(shape) or not found:
+        return ""
+    if len(found) == 2:
+        return f" from {found['ge']} to {found['le']}"
+    return f", at least {found['ge']}" if "ge" in found else f", at most {found['le']}"
+
+
+def _shown(shape: Shape) -> str:
+    if shape.field is not None and shape.field.is_required():
+        return "required"
+    return f"`{_yaml(shape)}`"
+
+
+def _yaml(shape: Shape) -> str:
+    """A key's default as it is written in the file."""
+    default = shape.field.get_default(call_default_factory=True) if shape.field else None
+    return flow(default) if isinstance(default, str | Mapping | list | tuple) else shown_default(shape) or "null"
+
+
+def _example(shape: Shape, name: str) -> Any:
+    assert shape.field is not None
+    if shape.field.examples:
+        return shape.field.examples[0]
+    choices = [value for kind in shape.alternatives if get_origin(kind) is Literal for value in get_args(kind)]
+    return choices[0] if choices else _EXAMPLES[name]
+
+
+_INTRODUCTION = """\
+# Configuration
+
+<!-- Generated from the settings' models; a test keeps it fresh. Write it anew with: python -m gateway.reference -->
+
+One YAML file holds the configuration; `fhir-gateway serve --config FILE` and every other command read it.
+`fhir-gateway config init --from-dir DIR` writes a working one for a folder, `fhir-gateway config reference` prints all
+that follows here as a file to edit, and `fhir-gateway check --config FILE` says whether it works: every problem at
+once, each with its line and its cure. Only `auth` and one source must be there:
+
+```yaml
+auth: {mode: none}
+sources:
+  letters:
+    adapter: filesystem
+    ids: {scheme: template, pattern: "{id}.*"}
+    options: {root: /srv/letters}
+```
+
+- **Unknown keys** are refused, with the nearest key that exists.
+- **Sizes** are written with a unit: `B`, `KB`, `MB`, `GB` (thousands) or `KiB`, `MiB`, `GiB`, `TiB` (1024s). A bare
+  number counts bytes.
+- **Durations** are written with a unit: `ms`, `s`, `m`, `h`, `d`.
+- **Relative paths** begin at the directory of the configuration file, wherever they stand.
+- **Environment variables** override the file. The name is the key's path in capitals after `GATEWAY__`, with two
+  underscores between keys: `GATEWAY__SERVER__PORT=9000` is `server.port`. A hyphen in the name of a source is written
+  as one underscore. A list is written as `[a, b]`. A variable that names no key is a problem. Together they can
+  replace the file: a source exists as soon as `GATEWAY__SOURCES__NAME__ADAPTER` does.
+- **Secrets** are given as files. A key called `file` or ending in `_file` names a file that must be there at start; a
+  `key_file` holds 32 bytes, raw, in hexadecimal or in base64. No message repeats the value of a secret.
+- **YAML**: only `true`, `false`, `null` and decimal numbers are more than text, so `no`, `007` and `10:30` stay as they
+  are written. A key given twice is a problem.
+"""
+
+
+def main() -> None:
+    """Write both files into the project around this module."""
+    project = Path(__file__).resolve().parents[1]
+    (project / "config" / "gateway.yaml").write_text(sample(), encoding="utf-8")
+    (project / "docs" / "configuration.md").write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

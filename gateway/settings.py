@@ -1,0 +1,86 @@
+"""The way to the settings: the file, the environment over it, and every problem at once.
+
+`load` is what the rest of the gateway calls; the models it returns are re-exported here. How each step works is in the
+modules named `settings_*`: `yaml` the file with its marks, `environment` the overrides, `shape` which keys exist,
+`paths` the files they name, `models` what they mean, `explain` what is wrong with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from gateway import settings_environment, settings_yaml
+from gateway.settings_conflicts import conflicts
+from gateway.settings_explain import Origin, explained
+from gateway.settings_models import (
+    AdminSettings,
+    AuthSettings,
+    FhirSettings,
+    LogSettings,
+    ServerSettings,
+    Settings,
+    SourceLimits,
+    SourceSettings,
+    SpoolSettings,
+)
+from gateway.settings_paths import absolute, path_problems
+from gateway.settings_problems import Problem, SettingsError
+from gateway.settings_shape import Shape
+
+__all__ = [
+    "AdminSettings",
+    "AuthSettings",
+    "FhirSettings",
+    "LogSettings",
+    "Problem",
+    "ServerSettings",
+    "Settings",
+    "SettingsError",
+    "SourceLimits",
+    "SourceSettings",
+    "SpoolSettings",
+    "load",
+]
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """The settings in the file at `path` with the overrides in `environ`; without a file the environment alone.
+
+    Relative paths are relative to the file's directory, without a file to the working directory. Raises `SettingsError`
+    with every problem at once.
+    """
+    document = settings_yaml.read(path) if path else settings_yaml.Document({})
+    directory = path.absolute().parent if path else Path.cwd()
+    overrides = settings_environment.apply(document.data, environ, Settings)
+    data = absolute(Shape(Settings), overrides.data, directory)
+    origin = Origin(str(path) if path else None, document, overrides.origins)
+    problems = [*overrides.problems, *path_problems(Settings, data, origin)]
+    try:
+        settings = Settings.model_validate(data)
+    except ValidationError as error:
+        problems += explained(error, Settings, data, origin)
+        # Sections that are wrong by themselves keep pydantic from judging the whole.
+        problems += [origin.problem(*conflict) for conflict in conflicts(_usable(data))]
+        raise SettingsError(dict.fromkeys(problems)) from None
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def _usable(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What `conflicts` judges, as far as it is right by itself."""
+    usable: dict[str, Any] = {"sources": {}}
+    sections: dict[str, type[BaseModel]] = {"server": ServerSettings, "admin": AdminSettings, "auth": AuthSettings}
+    for name, model in sections.items():
+        with suppress(ValidationError):
+            usable[name] = model.model_validate(data.get(name, {}))
+    sources = data.get("sources")
+    for name, source in sources.items() if isinstance(sources, Mapping) else ():
+        with suppress(ValidationError):
+            usable["sources"][name] = SourceSettings.model_validate(source)
+    return usable
