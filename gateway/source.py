@@ -186,12 +186,8 @@ class _Opening:
         source.open_count += 1
         try:
             context = adapter.open(self._locator, self._span, version=self._version)
-            if adapter.capabilities.local:
-                # A local open happens on the loop itself: a timer could not interrupt it.
+            async with asyncio.timeout(source.limits.open_timeout):
                 content = await context.__aenter__()
-            else:
-                async with asyncio.timeout(source.limits.open_timeout):
-                    content = await context.__aenter__()
             self._context = context
             return self._checked(content)
         except asyncio.CancelledError:

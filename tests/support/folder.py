@@ -9,7 +9,7 @@ import contextlib
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,14 @@ def unprivileged() -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
+
+
+def fill(root: Path, contents: Iterable[str]) -> None:
+    """Write files whose content is their locator."""
+    for locator in contents:
+        path = root / locator
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(os.fsencode(locator))
 
 
 def age(path: Path, seconds: float = 3600.0) -> None:

@@ -1,0 +1,67 @@
+"""The options of the filesystem adapter. Nothing here touches the disk; what the root is like is found on entering."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, field_validator
+
+from adapters.contract import MAX_CHUNK
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_duration = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h)", re.ASCII).fullmatch
+
+
+def _seconds(value: Any) -> Any:
+    if isinstance(value, float):
+        return value
+    match = _duration(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("not a duration: write a number and one of ms, s, m, h, as in 5s")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+class FilesystemOptions(BaseModel):
+    """The options of the filesystem adapter."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    root: Path = Field(
+        description="The folder that holds the documents. It may be a symbolic link; links below it are never followed."
+        " A relative path begins at the directory in which the gateway was started."
+    )
+    require_mount: bool = Field(
+        default=False,
+        description="Whether the root must be a mount point of its own. On for a mounted share: without the share the "
+        "empty folder under it would make every document look absent, and with this it is reported as unavailable.",
+    )
+    case_insensitive: bool = Field(
+        default=False,
+        description="Whether names also match with capitals and small letters exchanged, as on a Windows share. The "
+        "exact name goes first; more than one match is an error.",
+    )
+    settle: Annotated[float, BeforeValidator(_seconds)] = Field(
+        default=0.0,
+        ge=0,
+        description="How long a document must have stood unchanged before it is served (`5s`). Younger ones are "
+        "answered as busy, since their writer may not be done. 0s serves at once.",
+    )
+    local: bool | None = Field(
+        default=None,
+        description="Whether the root is on this machine's own disks and may be read without threads and deadlines. "
+        "null finds out from the kind of file system; network and FUSE file systems are not local.",
+    )
+    chunk_size: ByteSize | None = Field(
+        default=None,
+        description=f"Bytes read at a time, a multiple of 3 up to {MAX_CHUNK}. null is 192KiB on local disks and "
+        "768KiB elsewhere.",
+    )
+
+    @field_validator("chunk_size")
+    @classmethod
+    def _divisible(cls, value: ByteSize | None) -> ByteSize | None:
+        if value is not None and not (3 <= value <= MAX_CHUNK and value % 3 == 0):
+            raise ValueError(f"write a multiple of 3 between 3 and {MAX_CHUNK}, for example 192KiB")
+        return value
