@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -115,7 +116,7 @@ class ManifestScheme:
                 return False
             started = time.monotonic()
             try:
-                new = await self._load(None)
+                new = await self._load(None, old.version)
             except ManifestError as error:
                 self._refuse(version, error)
                 return False
@@ -150,11 +151,10 @@ class ManifestScheme:
                 # A defect must not end the watch, or every later change would go unnoticed.
                 self._log.warning("manifest could not be looked at", error=type(error).__name__)
 
-    async def _load(self, report: Report | None) -> Index:
+    async def _load(self, report: Report | None, previous: FileVersion | None = None) -> Index:
         stop = threading.Event()
-        call = self._on(
-            self._imports, lambda: load(self._source, self._settings, self._prefix, stop=stop, report=report)
-        )
+        read = partial(load, self._source, self._settings, self._prefix, stop=stop, report=report, previous=previous)
+        call = self._on(self._imports, read)
         self._importing = call
         try:
             return await asyncio.shield(call)

@@ -37,6 +37,9 @@ CACHE_KIB = 16_384
 BUFFER = 1 << 18
 """Bytes read from the CSV file at once."""
 
+LONGEST_HEADER = 1 << 16
+"""Characters of the first line: what is longer is a scan that somebody named by mistake."""
+
 _PREPARE = (
     # A file that a crash leaves unfinished is never looked at again, so there is nothing to roll back to.
     "PRAGMA journal_mode = OFF",
@@ -114,19 +117,20 @@ class Import:
             if self.raw.read(2) in (b"\xff\xfe", b"\xfe\xff"):
                 raise ManifestError([RowProblem(None, "the file is UTF-16; set encoding: utf-16")])
             self.raw.seek(0)
-            encoding = "utf-8-sig"
         # What is not in the encoding becomes a surrogate, so that the row is reported and reading goes on.
         buffered = io.BufferedReader(self.raw, BUFFER)
         return io.TextIOWrapper(buffered, encoding, errors="surrogateescape", newline="")
 
     def _first_line(self, text: io.TextIOWrapper) -> str:
         try:
-            # A byte order mark that the codec left standing is no part of a name.
-            first = text.readline().removeprefix("\ufeff")
+            # A byte order mark is no part of a name.
+            first = text.readline(LONGEST_HEADER).removeprefix("\ufeff")
         except UnicodeError:
             raise ManifestError([RowProblem(1, f"the header {encoding_problem(self.settings.encoding)}")]) from None
         if not first:
             raise ManifestError([RowProblem(None, "the file is empty")])
+        if len(first) >= LONGEST_HEADER - 1:
+            raise ManifestError([RowProblem(1, "the first line does not end; this is not a CSV file")])
         return first
 
     def _names(self, reader: Any, first: str) -> list[str]:

@@ -39,7 +39,7 @@ SEAL_BYTES = 32
 BUFFER = 1 << 18
 """Bytes of an index hashed at once."""
 
-_PLACE = "the index needs about 1.5 times the size of the file, in the folder of `index` or else of TMPDIR"
+_PLACE = "the index needs about twice the space of the file, in the folder of `index` or else of TMPDIR"
 
 
 class Index:
@@ -113,9 +113,15 @@ def current_version(file: Path) -> FileVersion | None:
 
 
 def load(
-    source: str, settings: ManifestIds, prefix: str, *, stop: threading.Event, report: Report | None = None
+    source: str,
+    settings: ManifestIds,
+    prefix: str,
+    *,
+    stop: threading.Event,
+    report: Report | None = None,
+    previous: FileVersion | None = None,
 ) -> Index:
-    """The index of the CSV file as it is now.
+    """The index of the CSV file as it is now; `previous` is the state of the file that is known to be outdated.
 
     Raises `ManifestError`, or `Stopped` soon after `stop` was set.
     """
@@ -124,7 +130,9 @@ def load(
         if settings.index is None:
             return Index(_temporary(job), source, settings, version)
         seal_key = _seal_key(settings, prefix, version)
-        if not _sealed(settings.index, seal_key):
+        # Another file of the same size and time has the same seal.
+        twin = previous is not None and (version.size, version.modified_ns) == (previous.size, previous.modified_ns)
+        if twin or not _sealed(settings.index, seal_key):
             _replace(settings.index, job, seal_key)
         return Index(_connect(settings.index, "mode=ro&immutable=1"), source, settings, version)
 

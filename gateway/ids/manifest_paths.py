@@ -35,11 +35,6 @@ class Paths:
         strip = self._slashes(settings.strip)
         self.strip = strip if not strip or strip.endswith("/") else strip + "/"
 
-    @property
-    def verbatim(self) -> bool:
-        """Whether an ordinary path is its own locator."""
-        return not self.strip and not self.windows
-
     def locator(self, written: str) -> str:
         """Raises `Refused`."""
         path = _from_bytes(written) if written.startswith(RAW) else self._relative(written)

@@ -88,7 +88,7 @@ class Rows:
         location = Location(
             source,
             self.paths.locator(written) if written else "",
-            media_type=str(media_type.parse(media)) if media else None,
+            media_type=media or None,
             title=row[at["title"]] or None,
             modified=parse_date(date) if date else None,
             patient=row[at["patient"]] or None,
@@ -130,15 +130,14 @@ class Rows:
         )
         width, units = self.columns.width + 1, self.columns.width - 1
         types, dates, is_id = self._good_types, self._good_dates, self._is_id
-        verbatim, fits = self.paths.verbatim, self._fits
+        fits = self._fits
 
         def good(row: list[str], fields: str) -> bool:
             if len(row) != width or not is_id(row[id_at]) or (not fields.isascii() and undecoded(fields)):
                 return False
             path = row[path_at]
             if not (
-                verbatim
-                and path
+                path
                 and path[0] not in "/."
                 and path[-1] != "/"
                 and "/." not in path

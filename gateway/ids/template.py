@@ -97,7 +97,7 @@ class Template:
         return None
 
     def _read(self, locator: str, length: int) -> str | None:
-        """The text of `length` characters that the slices of `locator` spell; None when they do not fit together."""
+        """The one text of `length` characters that `locator` could be made from, for `stem` to confirm; else None."""
         spelled: list[str | None] = [None] * length
         at = 0
         for part in self.parts:
@@ -106,11 +106,11 @@ class Template:
                     return None
                 at += len(part)
                 continue
-            for position in range(*part.indices(length)):
-                if at >= len(locator) or spelled[position] not in (None, locator[at]):
-                    return None
-                spelled[position] = locator[at]
-                at += 1
+            width = len(range(*part.indices(length)))
+            if at + width > len(locator):
+                return None
+            spelled[part] = locator[at : at + width]
+            at += width
         return None if None in spelled else "".join(map(str, spelled))
 
     def _ends(self, tail: str) -> bool:

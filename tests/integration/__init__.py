@@ -1,0 +1,1 @@
+"""Tests of the whole gateway, started as its users start it."""
