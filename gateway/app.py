@@ -30,6 +30,7 @@ from gateway.fhir.capability import CARE_CONNECT_REQUIREMENTS, CapabilityFacts
 from gateway.handlers import Handlers
 from gateway.health import Health
 from gateway.ids import open_scheme
+from gateway.keyfile import read_key
 from gateway.protocol.interactions import Bases
 from gateway.routing import Route, Router, Scheme
 from gateway.server import Pipeline, PublicServer
@@ -168,6 +169,7 @@ def _capability_facts(settings: Settings, version: Version, *, versioned: bool) 
         versioned=versioned,
         base_url=None if public_url is None else public_url + settings.fhir.paths[version],
         description=settings.fhir.description,
+        publisher=settings.fhir.publisher,
         accept_unknown=profile.accept_unknown,
         fhir_version=profile.stu3_fhir_version if version is Version.STU3 else None,
         instantiates=(CARE_CONNECT_REQUIREMENTS,) if settings.fhir.profile == "care-connect" else (),
@@ -209,7 +211,9 @@ async def run(settings: Settings, telemetry: Telemetry, announce: Callable[[str]
         server.pre_shutdown()
         await _until(lambda: pipeline.in_flight == 0, seconds=limits.drain)
         pipeline.stopping = True
-        telemetry.log.info("stopped", open=pipeline.in_flight)
+        cut_off = pipeline.in_flight
+        await server.shutdown(1.0)
+        telemetry.log.info("stopped", open=cut_off)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +235,7 @@ async def _listen(stack: AsyncExitStack, server: web.Server, host: str, port: in
 
 async def _until(condition: Callable[[], bool], *, seconds: float) -> None:
     deadline = asyncio.get_running_loop().time() + seconds
-    while not condition() and asyncio.get_running_loop().time() < deadline:
+    while not condition() and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 # once in a process's life
         await asyncio.sleep(0.02)
 
 
@@ -243,7 +247,7 @@ def serve(settings: Settings, announce: Callable[[str], None] | None = None) -> 
     telemetry = Telemetry(
         level=settings.log.level,
         form=settings.log.format,
-        key=settings.log.key_file.read_bytes() if settings.log.key_file else None,
+        key=read_key(settings.log.key_file) if settings.log.key_file else None,
     )
     logging.getLogger("asyncio").addHandler(logging.NullHandler())
     logging.getLogger("aiohttp").addHandler(logging.NullHandler())

@@ -63,11 +63,9 @@ class Call:
         self.correlation_id = correlation if correlation and _plain_id(correlation) else None
         self.method = request.method
         self.interaction: Interaction = bases.interaction(self.method, request.raw_path)
-        self.parameters: Parameters | ParameterError = _parameters(self.interaction.query)
-        if isinstance(self.parameters, Parameters):
-            wanted = self.parameters.format
-        else:
-            wanted = _format_alone(self.interaction.query)
+        query = self.interaction.query
+        self.parameters: Parameters | ParameterError = _parameters(query)
+        wanted = self.parameters.format if isinstance(self.parameters, Parameters) else _format_alone(query)
         accept = headers.getall("Accept", None)
         self.wishes: Wishes = negotiation.parse(
             None if accept is None else accept[0] if len(accept) == 1 else ", ".join(accept),

@@ -50,6 +50,14 @@ class Aborted(Exception):
         self.detail = detail
 
 
+class Interrupted(asyncio.CancelledError):
+    """The request was cancelled after `sent` bytes of its body: the reader left, or the process stops."""
+
+    def __init__(self, sent: int) -> None:
+        super().__init__()
+        self.sent = sent
+
+
 class _ReaderGone(Exception):
     """The reader hung up, or took nothing for the reader's deadline (`stalled`)."""
 
@@ -86,10 +94,8 @@ class Delivery:
                 return web.Response(status=reply.status, headers=reply.headers, body=body), len(body)
             if reply.envelope is None and _plain_socket(request):
                 return await self._send_file(request, reply, document, file)
-        if reply.envelope is None:
-            pieces = document.chunks(reply.span)
-        else:
-            pieces = _encoded(document.chunks(), reply.envelope)
+        envelope = reply.envelope
+        pieces = document.chunks(reply.span) if envelope is None else _encoded(document.chunks(), envelope)
         async with aclosing(pieces):
             if reply.length is None and request.version < HttpVersion11:
                 return await self._send_spooled(request, reply, pieces)
@@ -299,7 +305,7 @@ def _plain_socket(request: web.BaseRequest) -> bool:
 
 def _aborted(request: web.BaseRequest, failure: BaseException, sent: int) -> BaseException:
     """Reset the connection and say whose fault it was: whatever happened, a body that was begun must not look finished."""
-    reset(request)
+    reset(request.transport)
     if isinstance(failure, _ReaderGone):
         return Aborted(errors.ENDED_BY_STALL if failure.stalled else errors.ENDED_BY_READER, sent)
     if isinstance(failure, AdapterError):
@@ -307,12 +313,11 @@ def _aborted(request: web.BaseRequest, failure: BaseException, sent: int) -> Bas
         return Aborted(entry, sent, f"{type(failure).__name__}: {failure.detail}")
     if isinstance(failure, Exception):
         return Aborted(errors.ENDED_BY_FAULT, sent, type(failure).__name__)
-    return failure
+    return Interrupted(sent) if isinstance(failure, asyncio.CancelledError) else failure
 
 
-def reset(request: web.BaseRequest) -> None:
+def reset(transport: asyncio.BaseTransport | None) -> None:
     """End the connection so that no reader can take the body for whole: a TCP reset, unsent bytes discarded."""
-    transport = request.transport
     if transport is None:
         return
     connection = transport.get_extra_info("socket")

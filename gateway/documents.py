@@ -153,7 +153,9 @@ class Documents:
             async with self.open(location) as document:
                 return document.facts
         descriptor = await source.stat(location.locator)
-        media_type = media.statement(location.media_type, descriptor.media_type) or self._remembered(location, descriptor)
+        media_type = media.statement(location.media_type, descriptor.media_type) or self._remembered(
+            location, descriptor
+        )
         if media_type is None:
             span = Span(0, HEAD_BYTES) if source.capabilities.spans and descriptor.size else None
             async with self.open(location, span) as document:
@@ -168,7 +170,9 @@ class Documents:
     async def _describe(self, document: Document, location: Location) -> Facts:
         """The facts of an open document, its type told from its first bytes when nobody states it."""
         descriptor = document.content.descriptor
-        media_type = media.statement(location.media_type, descriptor.media_type) or self._remembered(location, descriptor)
+        media_type = media.statement(location.media_type, descriptor.media_type) or self._remembered(
+            location, descriptor
+        )
         if media_type is None:
             media_type = media.content_type(None, await self._first_bytes(document, location), location.locator)
             if descriptor.version is not None:

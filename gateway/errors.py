@@ -457,6 +457,7 @@ NAMES = frozenset(
 LONGEST_RETRY_AFTER = 3600
 """Seconds. An archive that asks for more is not believed: a reader would take hours of waiting for an outage."""
 
+
 class Wedged(archive.Busy):
     """Every thread of the source has hung for longer than its deadline: nothing can be asked until one returns."""
 

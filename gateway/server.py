@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.http_exceptions import LineTooLong
@@ -18,7 +18,7 @@ from aiohttp.web_protocol import RequestHandler
 from adapters.errors import AdapterError
 from gateway import errors
 from gateway.calls import Call, new_request_id
-from gateway.delivery import Aborted
+from gateway.delivery import Aborted, Interrupted, reset
 from gateway.errors import Problem, problem_for
 from gateway.fhir import outcome
 from gateway.handlers import Handlers
@@ -76,7 +76,8 @@ class Pipeline:
             response = await self._refusal(request, call, problem)
         except AdapterError as error:
             response = await self._refusal(request, call, problem_for(error))
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancelled:
+            call.sent = cancelled.sent if isinstance(cancelled, Interrupted) else 0
             call.failed(errors.ENDED_BY_SHUTDOWN if self.stopping else errors.ENDED_BY_READER, "", outcome="aborted")
             raise
         except Exception as error:
@@ -179,6 +180,12 @@ class _Connection(RequestHandler):
             return self.pipeline.refuse_unparsed(exc)
         return self.pipeline.refuse_failed(exc)
 
+    def cut_off(self) -> None:
+        """Reset the connection when an answer on it is not all sent."""
+        transport = cast("asyncio.WriteTransport | None", self.transport)
+        if transport is not None and (self._request_in_progress or transport.get_write_buffer_size()):
+            reset(transport)
+
 
 class PublicServer(web.Server):
     """The server of the public listener. `keepalive` in seconds also bounds how long headers may take to arrive."""
@@ -202,3 +209,9 @@ class PublicServer(web.Server):
         )
         connection.pipeline = self._pipeline
         return connection
+
+    async def shutdown(self, timeout: float | None = None) -> None:
+        """End every connection. aiohttp would only close one in mid-body, which some readers take for a good end."""
+        for connection in self.connections:
+            cast(_Connection, connection).cut_off()
+        await super().shutdown(timeout)

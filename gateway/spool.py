@@ -6,6 +6,7 @@ runs on the spool's own threads (`aiofiles`), never on the loop and never on its
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -37,7 +38,7 @@ class Spool:
         return SpoolEntry(self)
 
     def close(self) -> None:
-        self.executor.shutdown(wait=False, cancel_futures=True)
+        self.executor.shutdown(wait=False)
 
 
 class SpoolEntry:
@@ -57,7 +58,8 @@ class SpoolEntry:
     ) -> None:
         self._spool.used -= self.size
         if self._file is not None:
-            await self._file.close()
+            # Shielded: a reader that leaves at this moment must not leave the file open.
+            await asyncio.shield(self._file.close())
 
     async def write(self, chunk: bytes) -> None:
         """Append `chunk`. Raises `SpoolFull`."""

@@ -50,6 +50,7 @@ class CapabilityFacts:
     versioned: bool
     base_url: str | None = None
     fhir_version: str | None = None
+    publisher: str | None = None
     description: str = "Read-only access to the documents of an archive"
     services: tuple[SecurityService, ...] = ()
     cors: bool = False
@@ -101,6 +102,8 @@ def _body(version: Version, facts: CapabilityFacts) -> dict[str, Any]:
         "format": ["application/fhir+json", "application/fhir+xml"],
         "rest": [{"mode": "server", "security": _security(version, facts), "resource": [_binary(facts)]}],
     }
+    if facts.publisher is not None:
+        body["publisher"] = facts.publisher
     if facts.base_url is not None:
         body["url"] = f"{facts.base_url}/metadata"
         implementation["url"] = facts.base_url

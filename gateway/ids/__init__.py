@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from adapters.contract import Log
 from gateway.ids.template import GRAMMAR, Resolve, Template, TemplateScheme
+from gateway.quantities import Duration, wrong
 from gateway.routing import Scheme
-from gateway.settings_types import Duration, wrong
 
 SHOWN_PROBLEMS = 20
 """Problems kept of one manifest: enough to see the pattern of a mistake, few enough to read."""

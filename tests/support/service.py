@@ -33,6 +33,9 @@ from tests.support.scripted import Script, ScriptedAdapter
 
 BASES = {Version.STU3: "/STU3", Version.R4: "/R4"}
 
+PATIENCE = Limits(queue_timeout=0.2, open_timeout=2, idle_timeout=2)
+"""Deadlines long enough for a busy machine and short enough for a test."""
+
 MakeAdapter = Callable[[str, Services], Adapter]
 
 
@@ -99,7 +102,7 @@ async def service(
     schemes: Mapping[str, Scheme] | None = None,
     suffix: str = "",
     profile: Profile = PROFILES["care-connect"],
-    limits: Limits = Limits(queue_timeout=0.2, open_timeout=2, idle_timeout=2),
+    limits: Limits = PATIENCE,
     reader_timeout: float = 5,
     threads: int = 4,
     spool_bytes: int = 1 << 20,

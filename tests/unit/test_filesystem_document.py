@@ -1,7 +1,5 @@
 """An open document: its facts, and its bytes whole and in part."""
 
-# ruff: noqa: ASYNC240 - the tests change files while the loop has nothing else to do
-
 from __future__ import annotations
 
 import errno

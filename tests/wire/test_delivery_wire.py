@@ -185,8 +185,9 @@ async def test_a_reader_that_stalls_is_cut_off_and_its_permit_comes_back() -> No
 async def test_a_stalled_reader_does_not_stop_the_others() -> None:
     script = Script([CHUNK] * 200)
     async with service({"letters": scripted({"a": script})}) as at:
-        async with connect(at.host, at.port, receive_buffer=4096) as stalled:
-            await stalled.send(request("/R4/Binary/a"))
+        stalled = connect(at.host, at.port, receive_buffer=4096)
+        async with stalled as reader:
+            await reader.send(request("/R4/Binary/a"))
             answers = await asyncio.gather(*(at.ask("/R4/Binary/a") for _ in range(5)))
             assert all(answer.body == CHUNK * 200 for answer in answers)
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from adapters.errors import AccessDenied, AdapterError, Ambiguous, NotFound, OptionError
 from gateway import app, media
-from gateway.folder import documents
+from gateway.cli.folder import documents
 from gateway.ids import ManifestError, Progress
 from gateway.routing import Location
 from gateway.settings import Settings

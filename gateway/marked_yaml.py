@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from gateway.settings_problems import Problem, SettingsError
+from gateway.problems import Problem, SettingsError
 
 MAX_BYTES = 4 << 20
 """A larger file is not a configuration; somebody named a document or a manifest."""

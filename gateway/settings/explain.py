@@ -14,10 +14,10 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from gateway.settings_problems import Problem, did_you_mean, sentence
-from gateway.settings_shape import Shape, item, walk
-from gateway.settings_types import DURATION, SIZE, duration_text, size_text
-from gateway.settings_yaml import Document, KeyPath, dotted, flow
+from gateway.marked_yaml import Document, KeyPath, dotted, flow
+from gateway.problems import Problem, did_you_mean, sentence
+from gateway.quantities import DURATION, SIZE, duration_text, size_text
+from gateway.settings.shape import Shape, item, walk
 
 LONGEST_SHOWN = 60
 """Characters of a value that a problem repeats."""

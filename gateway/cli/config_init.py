@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from gateway.folder import documents
+from gateway.cli.folder import documents
 from gateway.ids.manifest_paths import path_text
 from gateway.keyfile import read_key, write_key
 from gateway.routing import valid_id
@@ -49,7 +49,10 @@ class CannotWrite(Exception):
 
 @dataclass(slots=True)
 class Written:
-    """What came of a folder. `reason` says why names could not be ids, `example` is one id."""
+    """What came of a folder. `reason` says why names could not be ids, `example` is one id.
+
+    `files` are those that were written; `key` is the key file in use, None where ids are names.
+    """
 
     config: Path
     count: int
@@ -57,6 +60,7 @@ class Written:
     reason: str | None
     example: str
     files: list[Path] = field(default_factory=list)
+    key: Path | None = None
     empty: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
 
@@ -88,7 +92,7 @@ def write_configuration(
         empty += count < LOOKED_AT and _is_empty(folder, path)
         count += 1
     output.write_text(_configuration(folder, count, f'{{scheme: template, pattern: "{pattern}"}}'), encoding="utf-8")
-    return Written(output, count, pattern, None, example, [output], empty, skipped)
+    return Written(output, count, pattern, None, example, [output], None, empty, skipped)
 
 
 def fitting_pattern(paths: Iterator[bytes]) -> tuple[str, None] | tuple[None, str]:
@@ -131,7 +135,8 @@ def holds_nhs_number(text: str) -> bool:
 
 def _is_nhs_number(digits: str) -> bool:
     check = 11 - sum(int(digit) * weight for digit, weight in zip(digits, range(10, 1, -1), strict=False)) % 11
-    return check != 10 and check % 11 == int(digits[9])
+    # A check of 10 is no digit, so that such numbers are not given out.
+    return check % 11 == int(digits[9])
 
 
 def keyed_id(key: bytes, path: bytes) -> str:
@@ -173,7 +178,8 @@ def _with_index(folder: Path, output: Path, reason: str, *, force: bool, tick: P
             key_file.unlink(missing_ok=True)
         raise
     output.write_text(_configuration(folder, count, f"{{scheme: manifest, file: {INDEX}}}"), encoding="utf-8")
-    return Written(output, count, None, reason, example, [output, index, key_file], empty, skipped)
+    files = [output, index, key_file] if made else [output, index]
+    return Written(output, count, None, reason, example, files, key_file, empty, skipped)
 
 
 def _refuse_unusable(folder: Path, output: Path, force: bool) -> None:

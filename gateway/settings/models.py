@@ -28,11 +28,9 @@ from pydantic_core import InitErrorDetails
 
 from gateway.fhir import Version
 from gateway.ids import Ids
+from gateway.problems import did_you_mean, sentence
 from gateway.protocol.profile import PROFILES, Profile
-from gateway.settings_conflicts import conflicts
-from gateway.settings_problems import did_you_mean, sentence
-from gateway.settings_shape import AdapterOptions, adapter_class
-from gateway.settings_types import (
+from gateway.quantities import (
     BasePath,
     Count,
     Duration,
@@ -44,6 +42,8 @@ from gateway.settings_types import (
     SourceName,
     wrong,
 )
+from gateway.settings.conflicts import conflicts
+from gateway.settings.shape import AdapterOptions, adapter_class
 
 
 class Section(BaseModel):

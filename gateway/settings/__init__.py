@@ -1,7 +1,7 @@
 """The way to the settings: the file, the environment over it, and every problem at once.
 
 `load` is what the rest of the gateway calls; the models it returns are re-exported here. How each step works is in the
-modules named `settings_*`: `yaml` the file with its marks, `environment` the overrides, `shape` which keys exist,
+modules beside this one: `yaml` the file with its marks, `environment` the overrides, `shape` which keys exist,
 `paths` the files they name, `models` what they mean, `explain` what is wrong with them.
 """
 
@@ -14,10 +14,12 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from gateway import settings_environment, settings_yaml
-from gateway.settings_conflicts import conflicts
-from gateway.settings_explain import Origin, explained
-from gateway.settings_models import (
+from gateway import marked_yaml as marked
+from gateway.problems import Problem, SettingsError
+from gateway.settings import environment as overrides
+from gateway.settings.conflicts import conflicts
+from gateway.settings.explain import Origin, explained
+from gateway.settings.models import (
     AdminSettings,
     AuthSettings,
     FhirSettings,
@@ -28,9 +30,8 @@ from gateway.settings_models import (
     SourceSettings,
     SpoolSettings,
 )
-from gateway.settings_paths import absolute, path_problems
-from gateway.settings_problems import Problem, SettingsError
-from gateway.settings_shape import Shape
+from gateway.settings.paths import absolute, path_problems
+from gateway.settings.shape import Shape
 
 __all__ = [
     "AdminSettings",
@@ -54,12 +55,12 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     Relative paths are relative to the file's directory, without a file to the working directory. Raises `SettingsError`
     with every problem at once.
     """
-    document = settings_yaml.read(path) if path else settings_yaml.Document({})
+    document = marked.read(path) if path else marked.Document({})
     directory = path.absolute().parent if path else Path.cwd()
-    overrides = settings_environment.apply(document.data, environ, Settings)
-    data = absolute(Shape(Settings), overrides.data, directory)
-    origin = Origin(str(path) if path else None, document, overrides.origins)
-    problems = [*overrides.problems, *path_problems(Settings, data, origin)]
+    merged = overrides.apply(document.data, environ, Settings)
+    data = absolute(Shape(Settings), merged.data, directory)
+    origin = Origin(str(path) if path else None, document, merged.origins)
+    problems = [*merged.problems, *path_problems(Settings, data, origin)]
     try:
         settings = Settings.model_validate(data)
     except ValidationError as error:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gateway.settings_types import is_loopback
+from gateway.quantities import is_loopback
 
 if TYPE_CHECKING:
-    from gateway.settings_models import AdminSettings, AuthSettings, ServerSettings
+    from gateway.settings.models import AdminSettings, AuthSettings, ServerSettings
 
 
 class Conflict(NamedTuple):

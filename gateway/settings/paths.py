@@ -14,10 +14,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from gateway.keyfile import read_key
-from gateway.settings_explain import Origin
-from gateway.settings_problems import Problem
-from gateway.settings_shape import Shape
-from gateway.settings_yaml import KeyPath
+from gateway.marked_yaml import KeyPath
+from gateway.problems import Problem
+from gateway.settings.explain import Origin
+from gateway.settings.shape import Shape
 
 
 def absolute(shape: Shape, data: Any, directory: Path) -> Any:

@@ -2,7 +2,7 @@
 
 `sample` is `config/gateway.yaml` and what `fhir-gateway config reference` prints; `page` is `docs/configuration.md`.
 Both hold every key of every section and of every built-in adapter; a test keeps the files fresh. Write them anew with:
-python -m gateway.reference
+python -m gateway.cli.reference
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from pydantic import BaseModel
 
 from adapters import registry
 from gateway.ids import ManifestIds, TemplateIds
+from gateway.marked_yaml import flow
+from gateway.problems import sentence
 from gateway.protocol import profile
-from gateway.settings_explain import quantity_of, shown_default
-from gateway.settings_models import Settings, SourceSettings
-from gateway.settings_problems import sentence
-from gateway.settings_shape import Shape, options_model
-from gateway.settings_yaml import flow
+from gateway.settings.explain import quantity_of, shown_default
+from gateway.settings.models import Settings, SourceSettings
+from gateway.settings.shape import Shape, options_model
 
 WIDTH = 116
 
@@ -271,9 +271,10 @@ def _example(shape: Shape, name: str) -> Any:
 _INTRODUCTION = """\
 # Configuration
 
-<!-- Generated from the settings' models; a test keeps it fresh. Write it anew with: python -m gateway.reference -->
+<!-- Generated from the settings' models; a test keeps it fresh. Write it anew with: python -m gateway.cli.reference -->
 
-One YAML file holds the configuration; `fhir-gateway serve --config FILE` and every other command read it.
+One YAML file holds the configuration; `fhir-gateway serve --config FILE` and every other command read it (the
+variable `GATEWAY_CONFIG` names it too).
 `fhir-gateway config init --from-dir DIR` writes a working one for a folder, `fhir-gateway config reference` prints all
 that follows here as a file to edit, and `fhir-gateway check --config FILE` says whether it works: every problem at
 once, each with its line and its cure. Only `auth` and one source must be there:
@@ -305,7 +306,7 @@ sources:
 
 def main() -> None:
     """Write both files into the project around this module."""
-    project = Path(__file__).resolve().parents[1]
+    project = Path(__file__).resolve().parents[2]
     (project / "config" / "gateway.yaml").write_text(sample(), encoding="utf-8")
     (project / "docs" / "configuration.md").write_text(page(), encoding="utf-8")
 

@@ -15,10 +15,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from gateway import settings_yaml
-from gateway.settings_problems import Problem, SettingsError
-from gateway.settings_shape import Shape, item
-from gateway.settings_yaml import KeyPath
+from gateway import marked_yaml as marked
+from gateway.marked_yaml import KeyPath
+from gateway.problems import Problem, SettingsError
+from gateway.settings.shape import Shape, item
 
 PREFIX = "GATEWAY__"
 
@@ -98,9 +98,9 @@ def _value(text: str, shape: Shape) -> Any:
     if text in ("null", "~") and NoneType in kinds:
         return None
     if str not in kinds and text.startswith(("[", "{")):
-        return settings_yaml.parse(f"value: {text}").data["value"]
+        return marked.parse(f"value: {text}").data["value"]
     # pydantic reads numbers and truth values from text; only where anything is allowed must the text itself say.
-    return settings_yaml.scalar(text) if Any in kinds else text
+    return marked.scalar(text) if Any in kinds else text
 
 
 def _beginning(shape: Shape) -> Any:

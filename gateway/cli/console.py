@@ -1,0 +1,131 @@
+"""What the commands share: finding the configuration, printing problems, leaving with the right exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from gateway.problems import Problem, sentence
+
+if TYPE_CHECKING:
+    from gateway.settings import Settings
+
+FINE, FAILED, WRONG = 0, 1, 2
+"""The exit codes."""
+
+CONFIG_VARIABLE = "GATEWAY_CONFIG"
+
+PORT_CURE = "The ports are `server.port` and `admin.port`."
+
+_ADDRESS = re.compile(r"\('?([^',]+)'?, (\d+)")
+
+
+def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The option --config, as every command that needs the configuration has it."""
+    return click.option(
+        "--config",
+        "-c",
+        type=click.Path(path_type=Path),
+        envvar=CONFIG_VARIABLE,
+        metavar="FILE",
+        help=f"The configuration in YAML; the environment variable {CONFIG_VARIABLE} names it too.",
+    )(command)
+
+
+def load_settings(config: Path | None) -> Settings:
+    """The settings, or the end: every problem is printed and the command exits with 2."""
+    from gateway.problems import SettingsError
+
+    try:
+        return read_settings(config)
+    except SettingsError as error:
+        stop(error.problems)
+
+
+def read_settings(config: Path | None) -> Settings:
+    """The settings; raises `SettingsError`. Without any configuration the command line is wrong."""
+    from gateway.settings import load
+    from gateway.settings.environment import PREFIX
+
+    if config is None and not any(name.startswith(f"{PREFIX}SOURCES__") for name in os.environ):
+        raise click.UsageError(
+            "No configuration. Give it with --config FILE; `fhir-gateway config init --from-dir DIR` writes one."
+        )
+    return load(config, os.environ)
+
+
+def stop(problems: Iterable[Problem]) -> NoReturn:
+    """Print the problems and exit with 2."""
+    problems = list(problems)
+    for problem in problems:
+        show(problem)
+    many = f"{len(problems)} problems" if len(problems) != 1 else "1 problem"
+    click.secho(f"{many} in the configuration.", err=True, bold=True)
+    raise SystemExit(WRONG)
+
+
+def show(problem: Problem) -> None:
+    """One paragraph on standard error: where, which key, what is wrong, what to do."""
+    head = click.style(problem.place, bold=True) + (f"  {click.style(problem.key, fg='cyan')}" if problem.key else "")
+    click.echo(f"{head}\n  {click.style(problem.cause, fg='red')}\n  {problem.cure}\n", err=True)
+
+
+def fail(cause: str, cure: str = "", *, code: int = FAILED) -> NoReturn:
+    """Print one failure that is not about a key, and exit."""
+    click.echo(click.style(cause, fg="red") + (f"\n{cure}" if cure else ""), err=True)
+    raise SystemExit(code)
+
+
+@contextmanager
+def start_failures(config: Path | None, *, port_cure: str = PORT_CURE) -> Iterator[None]:
+    """Turn what can go wrong while a gateway starts into sentences and exit codes."""
+    from adapters.errors import OptionError
+    from gateway.ids import ManifestError
+
+    try:
+        yield
+    except OptionError as error:
+        stop([option_problem(error, config, error.source)])
+    except ManifestError as error:
+        more = f"`fhir-gateway check --config {config}` says which source it belongs to."
+        fail(f"A manifest cannot be used.\n{error}", more, code=WRONG)
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise
+        fail(*address_failure(error, port_cure), code=WRONG)
+
+
+def option_problem(error: Any, config: Path | None, source: str | None) -> Problem:
+    """An `OptionError` of a source as a problem with its place in the file."""
+    from gateway.marked_yaml import Document, dotted, read
+
+    path = ("sources", source, "options", *([error.option] if error.option else [])) if source else ("sources",)
+    document = read(config) if config else Document({})
+    line, column = document.mark(path)
+    cure = sentence(error.cure) if error.cure else "Correct the options of this source."
+    return Problem("option", sentence(error.detail), cure, dotted(path), str(config) if config else None, line, column)
+
+
+def address_failure(error: OSError, port_cure: str = PORT_CURE) -> tuple[str, str]:
+    """Cause and cure when an address cannot be listened on, or a file cannot be used."""
+    found = _ADDRESS.search(str(error))
+    address, port = (found[1], found[2]) if found else ("the address", "")
+    match error.errno:
+        case errno.EADDRINUSE:
+            cause = f"Port {port} on {address} is in use by another program." if port else "The port is in use."
+            return cause, f"Stop that program, or choose another port. {port_cure}"
+        case errno.EACCES | errno.EPERM if found:
+            return f"Port {port} is not allowed to this account.", "Choose a port from 1024 on."
+        case errno.EADDRNOTAVAIL:
+            return f"{address} is not an address of this machine.", "Write 127.0.0.1, or 0.0.0.0 for all addresses."
+    if type(error).__name__ == "gaierror":
+        return "The host name to listen on is not known.", "Write an address in `server.host` and `admin.host`."
+    cause = sentence(error.strerror or type(error).__name__)
+    return (f"{error.filename}: {cause}" if error.filename else cause), ""

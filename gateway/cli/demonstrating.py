@@ -1,0 +1,130 @@
+"""The command `demo`: the sample archive served on this machine, with requests to try.
+
+The archive is copied into a directory of its own, and the one large document is made there. The directory is used again
+the next time, so that only the first start takes a moment.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gateway.cli import console
+from gateway.cli.serving import lean_app
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# The same as config/demo.yaml, but for the ports.
+CONFIGURATION = """\
+server: {{host: 127.0.0.1, port: {port}}}
+admin: {{host: 127.0.0.1, port: {admin_port}}}
+auth: {{mode: none}} # allowed on a loopback address only
+sources:
+  letters:
+    adapter: filesystem
+    prefix: ""
+    ids: {{scheme: manifest, file: ./sample-archive/manifest.csv}}
+    options: {{root: ./sample-archive}}
+"""
+
+TRY = (
+    ("a letter as it is stored", "curl -o discharge-summary.pdf {url}/R4/Binary/discharge-summary"),
+    ("as a FHIR Binary in JSON", "curl -s '{url}/R4/Binary/discharge-summary?_format=json' | head -c 300"),
+    ("as a FHIR Binary in XML, STU3", "curl -s -H 'Accept: application/fhir+xml' {url}/STU3/Binary/ward-note"),
+    ("what the service offers", "curl -s {url}/STU3/metadata"),
+    ("a letter that was withdrawn: 410", "curl -i {url}/R4/Binary/withdrawn-letter"),
+)
+"""Requests to try, each with what it shows. They work as they are printed."""
+
+
+@click.command(short_help="Serve an invented archive, with requests to try.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="The port; 0 picks one.")
+@click.option(
+    "--admin-port", type=click.IntRange(0, 65535), default=8081, show_default=True, help="The port for probes."
+)
+@click.option(
+    "--directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Where the archive is put; a directory for temporary files by default.",
+)
+@click.option("--large", metavar="SIZE", default="64MiB", show_default=True, help="The size of the large document.")
+def demo(port: int, admin_port: int, directory: Path | None, large: str) -> None:
+    """Serve an invented archive on 127.0.0.1, and print requests to try."""
+    from gateway.settings import load
+
+    try:
+        place = _own_directory() if directory is None else directory.absolute()
+        place.mkdir(parents=True, exist_ok=True)
+        _lay_out(place, large)
+        config = place / "demo.yaml"
+        config.write_text(CONFIGURATION.format(port=port, admin_port=admin_port), encoding="utf-8")
+    except FileNotFoundError as error:
+        console.fail(str(error), code=console.WRONG)
+    except OSError as error:
+        console.fail(*console.address_failure(error), code=console.WRONG)
+    # The environment is left out: what it says is meant for another gateway.
+    settings = load(config, {})
+    app = lean_app()
+    with console.start_failures(config, port_cure="Choose others with --port and --admin-port."):
+        code = app.serve(settings, lambda url: _announce(url, config))
+    raise SystemExit(code)
+
+
+def _announce(url: str, config: Path) -> None:
+    click.echo(f"ready {url}")
+    click.echo(f"\nThe sample archive is in {config.parent}, its configuration in {config}. Try:\n")
+    for what, command in TRY:
+        click.echo(f"  {click.style(f'# {what}', dim=True)}\n  {command.format(url=url)}")
+    click.echo("\nEnd with Ctrl-C.")
+    sys.stdout.flush()
+
+
+def _own_directory() -> Path:
+    """A directory for temporary files that belongs to this account alone."""
+    directory = Path(tempfile.gettempdir(), f"fhir-gateway-demo-{os.getuid()}")
+    directory.mkdir(mode=0o700, exist_ok=True)
+    status = directory.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
+        console.fail(
+            f"{directory} belongs to somebody else.", "Choose another place with --directory.", code=console.WRONG
+        )
+    return directory
+
+
+def _lay_out(place: Path, large: str) -> None:
+    from pydantic_core import PydanticCustomError
+
+    from gateway.demo import LARGE_DOCUMENT, archive_directory
+    from gateway.demo.large import write_large
+    from gateway.quantities import parse_size
+
+    archive = place / "sample-archive"
+    if archive.resolve() != archive_directory().resolve():
+        shutil.copytree(archive_directory(), archive, dirs_exist_ok=True)
+    try:
+        size = parse_size(large)
+        path = archive / LARGE_DOCUMENT
+        if not path.is_file() or path.stat().st_size != size:
+            write_large(path, size=size, progress=_progress(size))
+    except (PydanticCustomError, ValueError) as error:
+        raise click.BadParameter(str(error), param_hint="--large") from None
+
+
+def _progress(size: int) -> Callable[[int], None] | None:
+    if not sys.stderr.isatty():
+        return None
+
+    def report(written: int) -> None:
+        end = "\r\033[K" if written == size else ""
+        click.echo(f"\rmaking the large document: {written * 100 // size} %{end}", nl=False, err=True)
+
+    return report
