@@ -1,0 +1,46 @@
+# Everything that a newcomer or a build machine needs; each target does all of its own set-up and is quick the second time.
+# Extra arguments: make test ARGS="tests/unit -k ranges", make demo ARGS="--port 9000".
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint bench bench-quick soak clean
+
+PYTHON := .venv/bin/python
+ARGS :=
+
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do printf '  make %-12s %s\n' "$$name" "$$what"; done
+
+install: ## Make .venv and install the gateway for development
+	@deploy/scripts/make-venv dev
+
+demo: ## Serve the sample archive on http://127.0.0.1:8080
+	@deploy/scripts/make-venv runtime
+	@exec $(PYTHON) -m gateway demo $(ARGS)
+
+test: install ## Run the whole suite with real servers, which it installs if it may
+	@deploy/scripts/install-servers
+	@$(PYTHON) -m pytest $(ARGS)
+
+lint: install ## Check style and types
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy
+
+bench: install ## Measure against nginx and rewrite docs/benchmarks.md (ten minutes, quiet machine)
+	@deploy/scripts/install-servers nginx wrk cc
+	@$(PYTHON) -m benchmarks.run --write $(ARGS)
+
+bench-quick: install ## The same in two minutes: smaller files, fewer rounds, nothing written
+	@deploy/scripts/install-servers nginx wrk cc
+	@$(PYTHON) -m benchmarks.run --quick $(ARGS)
+
+soak: install ## The long runs, one after the other
+	@deploy/scripts/install-servers
+	@for script in benchmarks/soak_*.py; do \
+		[ -f "$$script" ] || { echo 'There are no long runs in benchmarks/.'; break; }; \
+		echo "== $$script"; $(PYTHON) "$$script" $(ARGS) || exit 1; \
+	done
+
+clean: ## Remove what the other targets made
+	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

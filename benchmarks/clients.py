@@ -1,0 +1,137 @@
+"""The clients: one that only reads, one that checks every byte, one for many small requests."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import http.client
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.ports import LOOPBACK
+from tests.support.process import require
+
+SOURCE = Path(__file__).with_name("sink.c")
+PIECE = 1 << 20
+ELEMENT = re.compile(rb'"(?:data|content)"\s*:\s*"|<(?:data|content) value="')
+"""Where the base64 of a Binary begins, in JSON or XML, R4 or STU3."""
+
+
+class WrongAnswer(Exception):
+    """A contender answered something that is not the document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of one contender: a document of `size` bytes and SHA-256 `digest`, `enveloped` if in base64."""
+
+    port: int
+    target: str
+    size: int
+    digest: bytes
+    accept: str = "*/*"
+    enveloped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How long it took to read how much: seconds, body bytes, responses."""
+
+    seconds: float
+    size: int
+    responses: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sink:
+    """The client that only reads. `before` are words before its command."""
+
+    program: Path
+    before: tuple[str, ...] = ()
+
+    @classmethod
+    def build(cls, directory: Path, before: tuple[str, ...] = ()) -> Sink:
+        """Compile it into `directory`. Raises `RuntimeError` where there is no C compiler."""
+        compiler = shutil.which("cc") or shutil.which("gcc")
+        if compiler is None:
+            raise RuntimeError("The benchmarks' client is written in C: apt-get install gcc libc6-dev")
+        program = directory / "sink"
+        subprocess.run([compiler, "-O2", "-o", program, SOURCE], check=True)
+        return cls(program, before)
+
+    def read(
+        self, asked: Request, *, connections: int = 1, repeats: int = 1, pause_bytes: int = 0, pause_ms: int = 0
+    ) -> Reading:
+        """Read it `repeats` times on each of `connections`; with `pause_bytes`, all stall there together."""
+        options = [asked.port, asked.target, asked.accept, connections, repeats, pause_bytes, pause_ms]
+        done = subprocess.run([*self.before, self.program, *map(str, options)], capture_output=True, text=True)
+        if done.returncode:
+            raise WrongAnswer(f"{asked.target}: {done.stderr.strip()}")
+        seconds, size, responses = done.stdout.split()
+        return Reading(float(seconds), int(size), int(responses))
+
+
+def many(asked: Request, *, connections: int, seconds: int, before: tuple[str, ...] = ()) -> Reading:
+    """What wrk gets answered in so many seconds. Raises `WrongAnswer` when one request was not answered well."""
+    url = f"http://{LOOPBACK}:{asked.port}{asked.target}"
+    options = ["-t1", f"-c{connections}", f"-d{seconds}s", "-H", f"Accept: {asked.accept}"]
+    said = subprocess.run([*before, require("wrk"), *options, url], check=True, capture_output=True, text=True).stdout
+    count = re.search(r"(\d+) requests in", said)
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
+    if count is None or rate is None or "Non-2xx" in said or "Socket errors" in said:
+        raise WrongAnswer(said)
+    return Reading(int(count[1]) / float(rate[1]), int(count[1]) * asked.size, int(count[1]))
+
+
+def verify(asked: Request) -> None:
+    """Read the document once and compare its digest. Raises `WrongAnswer`."""
+    connection = http.client.HTTPConnection(LOOPBACK, asked.port, timeout=60)
+    try:
+        connection.request("GET", asked.target, headers={"Accept": asked.accept})
+        response = connection.getresponse()
+        pieces = iter(lambda: response.read(PIECE), b"")
+        digest = hashlib.sha256()
+        for piece in _decoded(pieces) if asked.enveloped else pieces:
+            digest.update(piece)
+    finally:
+        connection.close()
+    if response.status != 200 or digest.digest() != asked.digest:
+        raise WrongAnswer(f"port {asked.port}, {asked.target}: status {response.status}, not the document's bytes")
+
+
+def download(asked: Request, path: Path) -> None:
+    """Keep an answer's body as a file."""
+    connection = http.client.HTTPConnection(LOOPBACK, asked.port, timeout=60)
+    try:
+        connection.request("GET", asked.target, headers={"Accept": asked.accept})
+        response = connection.getresponse()
+        with path.open("wb") as file:
+            shutil.copyfileobj(response, file, PIECE)
+    finally:
+        connection.close()
+
+
+def _decoded(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The document inside a FHIR Binary, piece by piece."""
+    waiting = b""
+    for piece in pieces:
+        waiting += piece
+        if found := ELEMENT.search(waiting):
+            waiting = waiting[found.end() :]
+            break
+    ended = False
+    while not ended:
+        end = waiting.find(b'"')
+        ended = end >= 0
+        take = end if ended else len(waiting) - len(waiting) % 4
+        yield base64.b64decode(waiting[:take], validate=True)
+        following = b"" if ended else next(pieces, b"")
+        if not ended and not following:
+            raise WrongAnswer("a Binary without its end")
+        waiting = waiting[take:] + following
+    for _piece in pieces:
+        pass

@@ -1,0 +1,74 @@
+"""Measures the gateway beside its peers: `python -m benchmarks.run [--quick] [--only NAME] [--rounds N] [--write]`.
+
+`--write` keeps the figures in benchmarks/results.json and rewrites the table of docs/benchmarks.md. Exit status 1 says
+that a goal was missed; on a machine that does something else meanwhile, that says little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import re
+import shutil
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.machine import description
+from benchmarks.results import Result, markdown
+from benchmarks.rig import Rig
+from benchmarks.scenarios import QUICK, SCENARIOS, Plan
+from tests.support.process import SEARCH
+
+RESULTS = Path(__file__).with_name("results.json")
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+BEGIN, END = "<!-- results: written by `make bench` -->", "<!-- end of results -->"
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="benchmarks/run.py", description=__doc__.split("\n")[0])
+    parser.add_argument("--only", nargs="+", choices=SCENARIOS, metavar="NAME", help=", ".join(SCENARIOS))
+    parser.add_argument("--rounds", type=int, help="how often each contender is measured")
+    parser.add_argument("--quick", action="store_true", help="smaller files, fewer rounds")
+    parser.add_argument("--write", action="store_true", help=f"keep the figures in {RESULTS.name} and {PAGE.name}")
+    parser.add_argument("--directory", type=Path, help="where the documents go (3 GiB; default: a temporary directory)")
+    parser.add_argument("--no-pin", action="store_true", help="let servers and clients share all processors")
+    return parser.parse_args()
+
+
+def main() -> int:
+    chosen = arguments()
+    for program in ("nginx", "wrk"):
+        if shutil.which(program, path=SEARCH) is None:
+            print(f"{program} is not installed; `make bench` installs it when it may.", file=sys.stderr)
+            return 2
+    plan = QUICK if chosen.quick else Plan()
+    if chosen.rounds:
+        plan = dataclasses.replace(plan, rounds=chosen.rounds)
+    results: list[Result] = []
+    with tempfile.TemporaryDirectory(prefix="benchmarks-", dir=chosen.directory) as directory:
+        rig = Rig(Path(directory), pin=not chosen.no_pin)
+        for name in chosen.only or SCENARIOS:
+            results.append(SCENARIOS[name](rig, plan))
+            print("  ".join(filter(None, results[-1].row())), flush=True)
+    if chosen.write:
+        write(results, plan)
+    return 0 if all(result.met for result in results) else 1
+
+
+def write(results: list[Result], plan: Plan) -> None:
+    """Keep the figures, and put the table into the page."""
+    when, machine = datetime.now(UTC).date().isoformat(), description()
+    rows = {"when": when, "rounds": plan.rounds, "machine": machine, "results": [one.plain() for one in results]}
+    RESULTS.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+    table = markdown(results, machine, f"{when}, {plan.rounds} rounds in turns.")
+    page = PAGE.read_text()
+    section = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
+    PAGE.write_text(section.sub(lambda _old: f"{BEGIN}\n\n{table}\n{END}", page))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+/* Reads HTTP/1.1 bodies as fast as they come and throws them away: the client of the throughput and memory benchmarks.
+ *
+ *   sink PORT TARGET ACCEPT CONNECTIONS REPEATS PAUSE_BYTES PAUSE_MS
+ *
+ * Opens CONNECTIONS to 127.0.0.1 and asks REPEATS times on each for TARGET. With PAUSE_BYTES, every connection stops
+ * reading after that many bytes of its first body until all have, and then for PAUSE_MS: readers that stall together.
+ * Prints "SECONDS BYTES RESPONSES"; anything but 200 with a Content-Length and exactly that many bytes ends with status 1.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { PIECE = 256 * 1024, HEAD = 16 * 1024, MOST = 1024 };
+
+struct reader {
+    int fd;
+    int repeats;         /* requests still to be answered, this one included */
+    int in_body, paused; /* where it stands */
+    long left, taken;    /* bytes of the present body */
+    size_t head_length;
+    char head[HEAD + 1];
+};
+
+static struct reader readers[MOST];
+static char piece[PIECE], request[HEAD];
+static long total, responses, pause_bytes;
+static int paused, waited;
+
+static void fail(const char *what) {
+    perror(what);
+    exit(1);
+}
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+static void ask(struct reader *r) {
+    r->in_body = 0;
+    r->head_length = 0;
+    r->taken = 0;
+    size_t length = strlen(request);
+    if (send(r->fd, request, length, MSG_NOSIGNAL) != (ssize_t)length) fail("send");
+}
+
+/* The head is complete at `end`; what follows it is the body's beginning. */
+static void begin_body(struct reader *r, char *end) {
+    *end = 0;
+    if (strncmp(r->head, "HTTP/1.1 200 ", 13) != 0) {
+        fprintf(stderr, "answered: %.60s\n", r->head);
+        exit(1);
+    }
+    char *field = strcasestr(r->head, "\r\nContent-Length:");
+    if (!field) {
+        fprintf(stderr, "no Content-Length\n");
+        exit(1);
+    }
+    long length = atol(field + 17);
+    long have = r->head_length - (end + 4 - r->head);
+    r->in_body = 1;
+    r->taken = have;
+    r->left = length - have;
+    total += have;
+}
+
+static void end_body(struct reader *r) {
+    responses++;
+    if (r->left < 0) {
+        fprintf(stderr, "more bytes than Content-Length says\n");
+        exit(1);
+    }
+    if (--r->repeats > 0) {
+        ask(r);
+    } else {
+        close(r->fd);
+        r->fd = -1;
+    }
+}
+
+/* One recv; the socket has something to say. */
+static void advance(struct reader *r) {
+    char *into = r->in_body ? piece : r->head + r->head_length;
+    size_t room = r->in_body ? (r->left < PIECE ? (size_t)r->left : PIECE) : HEAD - r->head_length;
+    ssize_t got = recv(r->fd, into, room, 0);
+    if (got < 0) fail("recv");
+    if (got == 0) {
+        fprintf(stderr, "the connection ended %ld bytes early\n", r->in_body ? r->left : -1);
+        exit(1);
+    }
+    if (r->in_body) {
+        r->left -= got;
+        r->taken += got;
+        total += got;
+    } else {
+        r->head_length += got;
+        r->head[r->head_length] = 0;
+        char *end = strstr(r->head, "\r\n\r\n");
+        if (!end) return;
+        begin_body(r, end);
+    }
+    if (pause_bytes && !waited && !r->paused && r->taken >= pause_bytes) {
+        r->paused = 1;
+        paused++;
+    }
+    if (r->left <= 0) end_body(r);
+}
+
+int main(int argc, char **argv) {
+    if (argc != 8) return fprintf(stderr, "sink PORT TARGET ACCEPT CONNECTIONS REPEATS PAUSE_BYTES PAUSE_MS\n"), 2;
+    int connections = atoi(argv[4]), alive = connections;
+    if (connections < 1 || connections > MOST) return 2;
+    pause_bytes = atol(argv[6]);
+    snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%s\r\nAccept: %s\r\n\r\n", argv[2], argv[1], argv[3]);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(atoi(argv[1]))};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    for (int i = 0; i < connections; i++) {
+        readers[i].repeats = atoi(argv[5]);
+        readers[i].fd = socket(AF_INET, SOCK_STREAM, 0);
+        if (connect(readers[i].fd, (struct sockaddr *)&address, sizeof address)) fail("connect");
+    }
+    double start = now();
+    for (int i = 0; i < connections; i++) ask(&readers[i]);
+    struct pollfd set[MOST];
+    while (alive) {
+        if (paused == connections) {
+            usleep(atol(argv[7]) * 1000);
+            waited = 1;
+            paused = 0;
+            for (int i = 0; i < connections; i++) readers[i].paused = 0;
+        }
+        if (connections > 1) {
+            for (int i = 0; i < connections; i++)
+                set[i] = (struct pollfd){.fd = readers[i].paused ? -1 : readers[i].fd, .events = POLLIN};
+            if (poll(set, connections, -1) < 0) fail("poll");
+        }
+        for (int i = 0; i < connections; i++) {
+            if (connections > 1 && !set[i].revents) continue;
+            advance(&readers[i]);
+            if (readers[i].fd < 0) alive--;
+        }
+    }
+    printf("%.6f %ld %ld\n", now() - start, total, responses);
+    return 0;
+}

@@ -1,0 +1,157 @@
+"""Somebody who follows the documentation: types a page's commands in their order, in a directory of their own.
+
+The table `RULES` is all that may be typed. What cannot be run here (an installation, the whole suite) names the test
+that runs it. Places and ports of the documentation are changed for those of the test, and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.meta.doc_blocks import Block, Page, commands
+from tests.support.ports import free_port
+from tests.support.process import ServerFailed, require, running
+
+PROJECT = Path(__file__).parents[2]
+ARCHIVE = PROJECT / "config" / "sample-archive"
+
+CONFIGURATION = """\
+auth: {mode: none}
+sources:
+  letters: {adapter: filesystem, ids: {scheme: template, pattern: "{id}.*"}, options: {root: /srv/letters}}
+"""
+"""What a page starts with when it does not write a configuration itself, and what completes a part of one."""
+
+
+class Untrue(AssertionError):
+    """The documentation says something that is not so."""
+
+
+class Reader:
+    """Somebody who types a page's commands, one after the other, in a directory of their own."""
+
+    def __init__(self, home: Path, stack: ExitStack) -> None:
+        self.home = home
+        self.work = home / "work"
+        self.public, self.admin = free_port(), free_port()
+        self._stack = stack
+        self._serving = stack.enter_context(ExitStack())
+        for name in ("work/.venv/bin", "bin", "srv/letters", "archive/letters", "archive/scans"):
+            (home / name).mkdir(parents=True)
+        for path in (self.work / ".venv" / "bin" / "fhir-gateway", home / "bin" / "fhir-gateway"):
+            path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m gateway "$@"\n')
+            path.chmod(0o755)
+        # With this curl takes an answer that is not a success for a failure.
+        (home / ".curlrc").write_text("fail\n")
+        for number, document in enumerate(sorted((ARCHIVE / "discharge").rglob("*.pdf"))):
+            shutil.copy(document, home / "srv" / "letters" / f"letter-{number}.pdf")
+        (home / "archive" / "scans.csv").write_text("id,path\n")
+        (self.work / "gateway.yaml").write_text(self.mapped(CONFIGURATION))
+        self.environ = {
+            **os.environ,
+            "PATH": f"{home / 'bin'}:{os.environ['PATH']}",
+            "PYTHONPATH": str(PROJECT),
+            "CURL_HOME": str(home),
+            "GATEWAY__SERVER__PORT": str(self.public),
+            "GATEWAY__ADMIN__PORT": str(self.admin),
+        }
+
+    def mapped(self, text: str) -> str:
+        """`text` with the documentation's places and ports changed for those of this reader."""
+        text = re.sub(r"(?<![\w/])/(srv|archive)/", lambda found: f"{self.home}{found[0]}", text)
+        return text.replace("127.0.0.1:8080", f"127.0.0.1:{self.public}").replace(
+            "127.0.0.1:8081", f"127.0.0.1:{self.admin}"
+        )
+
+    def follow(self, page: Page) -> None:
+        """Run every command of `page`. Raises `Untrue`."""
+        for block in page.blocks:
+            if block.language not in ("sh", "console"):
+                continue
+            for command, shown in commands(block):
+                self.type(command, shown, block)
+
+    def type(self, command: str, shown: str | None, block: Block) -> None:
+        act = next((act for pattern, act in RULES if re.fullmatch(pattern, command)), None)
+        if act is None:
+            raise Untrue(f"{block}: this command is not run by any test: {command}")
+        try:
+            said = act(self, command)
+        except (subprocess.CalledProcessError, ServerFailed) as error:
+            raise Untrue(f"{block}: {command}\n{error}\n{getattr(error, 'stderr', '')}") from None
+        missing = [line for line in (shown or "").splitlines() if line.strip() and line.strip() not in said]
+        if missing:
+            raise Untrue(f"{block}: {command}\ndoes not say: {missing}\nbut: {said}")
+
+    def run(self, command: str) -> str:
+        done = subprocess.run(
+            ["sh", "-ec", self.mapped(command)],
+            cwd=self.work, env=self.environ, capture_output=True, text=True, errors="replace", timeout=50, check=True,
+        )  # fmt: skip
+        return done.stdout + done.stderr
+
+    def init(self, command: str) -> str:
+        """`config init` writes what the page goes on with, so nothing may be there before."""
+        (self.work / "gateway.yaml").unlink(missing_ok=True)
+        return self.run(command)
+
+    def curl(self, command: str) -> str:
+        require("curl")
+        return self.run(command)
+
+    def serve(self, command: str) -> str:
+        return self._start(self.mapped(command), "ready http://127.0.0.1:")
+
+    def demo(self, command: str) -> str:
+        """`make demo` is this command after an installation, which `test_make` shows; its ports are the page's."""
+        given = f"--port {self.public} --admin-port {self.admin} --directory demo --large 64KiB"
+        said = self._start(f"fhir-gateway demo {given}", "End with Ctrl-C")
+        assert len(re.findall(r"^  curl ", said, re.MULTILINE)) == 5
+        return said
+
+    def _start(self, command: str, ready: str) -> str:
+        """Leave a server running until the page starts another one."""
+        self._serving.close()
+        started = running(
+            command,
+            ["sh", "-ec", f"exec {command}"],
+            log=self.home / "server.log",
+            ready=lambda server: ready in server.out.read_text(),
+            environ=self.environ,
+            cwd=self.work,
+        )
+        return self._serving.enter_context(started).out.read_text()
+
+
+def by_another_test(module: str, name: str) -> Callable[[Reader, str], str]:
+    """A command that the test `name` in `module` stands for."""
+
+    def act(reader: Reader, command: str) -> str:
+        if f"def {name}(" not in (PROJECT / module).read_text():
+            raise Untrue(f"{module} has no {name} that runs: {command}")
+        return ""
+
+    return act
+
+
+RULES: tuple[tuple[str, Callable[[Reader, str], str]], ...] = (
+    (r"make demo|fhir-gateway demo", Reader.demo),
+    (
+        "make test",
+        by_another_test("tests/meta/test_make.py", "test_test_sets_everything_up_and_ends_with_the_closing_line"),
+    ),
+    (r"python3 -m venv \.venv", by_another_test("tests/meta/test_packaging.py", "installed")),
+    (r"\.venv/bin/pip install \.", by_another_test("tests/meta/test_packaging.py", "installed")),
+    (r"(\.venv/bin/)?fhir-gateway serve .+", Reader.serve),
+    (r"(\.venv/bin/)?fhir-gateway config init .+", Reader.init),
+    (r"(\.venv/bin/)?fhir-gateway .+", Reader.run),
+    (r"curl .+", Reader.curl),
+)
+"""Every command that the documentation may hold, and how it is run. The first that fits decides."""
