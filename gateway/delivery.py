@@ -24,6 +24,7 @@ from aiohttp import HttpVersion11, web
 from adapters.contract import LocalFile, Span
 from adapters.errors import AdapterError, Changed, Corrupt, Unavailable
 from gateway import errors
+from gateway.deadline import within
 from gateway.documents import SMALL, Document
 from gateway.errors import Problem
 from gateway.fhir.binary import Base64Stream, Envelope
@@ -122,8 +123,7 @@ class Delivery:
 
     async def _write(self, response: web.StreamResponse, piece: bytes) -> None:
         try:
-            async with asyncio.timeout(self._reader_timeout):
-                await response.write(piece)
+            await within(self._reader_timeout, response.write(piece))
         except TimeoutError:
             raise _ReaderGone(stalled=True) from None
         except ConnectionError:
@@ -131,8 +131,7 @@ class Delivery:
 
     async def _finish(self, response: web.StreamResponse) -> None:
         try:
-            async with asyncio.timeout(self._reader_timeout):
-                await response.write_eof()
+            await within(self._reader_timeout, response.write_eof())
         except TimeoutError:
             raise _ReaderGone(stalled=True) from None
         except ConnectionError:

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
 
-from adapters.contract import Content, Descriptor, Span
+from adapters.contract import Descriptor, Span
 from adapters.errors import Corrupt
 from gateway import media
 from gateway.routing import Location, valid_id
-from gateway.source import Source, blamed, read_file
+from gateway.source import Opened, Source, blamed, read_file
 
 HEAD_BYTES = 8192
 """How much of a document is looked at to tell its type: PDF allows its mark within the first 1024 bytes, DICOM at 128."""
@@ -60,7 +60,7 @@ class Document:
 
     __slots__ = ("_first", "content", "data", "facts", "source")
 
-    def __init__(self, source: Source, content: Content) -> None:
+    def __init__(self, source: Source, content: Opened) -> None:
         self.source = source
         self.content = content
         self.facts: Facts
@@ -198,7 +198,7 @@ class _Opening:
         self._location = location
         self._span = span
         self._version = version
-        self._context: AbstractAsyncContextManager[Content]
+        self._context: AbstractAsyncContextManager[Opened]
 
     async def __aenter__(self) -> Document:
         source = self._documents.source(self._location)

@@ -28,6 +28,7 @@ from adapters.contract import (
     Span,
 )
 from adapters.errors import AdapterError, Busy, Corrupt, SpanNotSatisfiable, TimedOut, Unavailable
+from gateway.deadline import within
 from gateway.errors import Wedged
 from gateway.workers import Workers
 
@@ -78,17 +79,17 @@ class Source:
         try:
             async with asyncio.timeout(self.limits.open_timeout):
                 await self.adapter.__aexit__(kind, error, trace)
-        except TimeoutError:
+        except Exception as failure:
             # A wedged archive cannot be waited for; its threads end with the process.
-            pass
+            self.not_released(failure)
         finally:
             # What is queued still runs: an adapter closes its descriptors there.
             self._workers.shutdown(wait=False)
 
     def open(
         self, locator: str, span: Span | None = None, *, version: str | None = None
-    ) -> AbstractAsyncContextManager[Content]:
-        """The document, or exactly the part `span` of it, as `Content` whose chunks are counted and checked.
+    ) -> AbstractAsyncContextManager[Opened]:
+        """The document, or exactly the part `span` of it, as content whose chunks are counted and checked.
 
         Entering raises what `Adapter.open` raises, `Busy` when no permit came free in `queue_timeout` seconds or every
         thread of the archive hangs, `TimedOut` after `open_timeout`. Pulling raises `Corrupt`, `Changed`,
@@ -100,15 +101,13 @@ class Source:
         """The facts of a document, under the open deadline."""
         self._refuse_when_wedged()
         with _Blame(self.name):
-            async with asyncio.timeout(self.limits.open_timeout):
-                return await self.adapter.stat(locator)
+            return await within(self.limits.open_timeout, self.adapter.stat(locator))
 
     async def resolve(self, stem: str, suffixes: tuple[str, ...] | None = None) -> str:
         """The one locator that begins with `stem`, under the open deadline."""
         self._refuse_when_wedged()
         with _Blame(self.name):
-            async with asyncio.timeout(self.limits.open_timeout):
-                return await self.adapter.resolve(stem, suffixes)
+            return await within(self.limits.open_timeout, self.adapter.resolve(stem, suffixes))
 
     async def probe(self) -> None:
         """Whether the archive would answer now, under the open deadline."""
@@ -116,6 +115,10 @@ class Source:
         with _Blame(self.name):
             async with asyncio.timeout(self.limits.open_timeout):
                 await self.adapter.probe()
+
+    def not_released(self, failure: Exception) -> None:
+        """Log that the adapter failed to let go of something: whoever read it got what it was promised."""
+        self.adapter.services.log.warning("not released", error=type(failure).__name__)
 
     def _refuse_when_wedged(self) -> None:
         if self._workers.wedged(self.limits.open_timeout):
@@ -163,31 +166,31 @@ def blamed(error: Exception, source: str) -> AdapterError:
 class _Opening:
     """The context of one open document. A class, not a generator: this runs for every request."""
 
-    __slots__ = ("_context", "_holding", "_locator", "_source", "_span", "_version")
+    __slots__ = ("_context", "_locator", "_permit", "_source", "_span", "_version")
 
     def __init__(self, source: Source, locator: str, span: Span | None, version: str | None) -> None:
         self._source = source
         self._locator = locator
         self._span = span
         self._version = version
-        self._holding = False
+        self._permit: asyncio.Semaphore | None = None
         self._context: AbstractAsyncContextManager[Content] | None = None
 
-    async def __aenter__(self) -> Content:
+    async def __aenter__(self) -> Opened:
         source = self._source
         adapter = source.adapter
         if source._workers.busy:
             source._refuse_when_wedged()
-        if source._permits.locked():
-            await self._queue()
+        permits = source._permits
+        if permits.locked():
+            await self._queue(permits)
         else:
-            await source._permits.acquire()
-        self._holding = True
+            await permits.acquire()
+        self._permit = permits
         source.open_count += 1
         try:
             context = adapter.open(self._locator, self._span, version=self._version)
-            async with asyncio.timeout(source.limits.open_timeout):
-                content = await context.__aenter__()
+            content = await within(source.limits.open_timeout, context.__aenter__())
             self._context = context
             return self._checked(content)
         except asyncio.CancelledError:
@@ -202,12 +205,12 @@ class _Opening:
     ) -> None:
         await self._release(kind, error, trace)
 
-    async def _queue(self) -> None:
+    async def _queue(self, permits: asyncio.Semaphore) -> None:
         """Wait for a permit. Raises `Busy` after the queue deadline."""
         source = self._source
         try:
             async with asyncio.timeout(source.limits.queue_timeout):
-                await source._permits.acquire()
+                await permits.acquire()
         except TimeoutError:
             busy = Busy("as many documents as allowed are open in this archive", retry_after=2)
             busy.source = source.name
@@ -220,21 +223,38 @@ class _Opening:
             if self._context is not None:
                 context, self._context = self._context, None
                 await context.__aexit__(kind, error, trace)
+        except Exception as failure:
+            # Raised here it would replace an answer that was sent, or the reason why it was not.
+            if failure is not error:
+                self._source.not_released(failure)
         finally:
-            if self._holding:
-                self._holding = False
+            if self._permit is not None:
+                permit, self._permit = self._permit, None
                 self._source.open_count -= 1
-                self._source._permits.release()
+                permit.release()
 
-    def _checked(self, content: Content) -> Content:
+    def _checked(self, content: Content) -> Opened:
         """The adapter's content cut to the span that was asked, with its promises checked while they are pulled."""
-        size = content.descriptor.size
-        asked = self._span or WHOLE
-        if size is not None:
-            if self._span is not None and asked.start >= size:
+        size, asked = content.descriptor.size, self._span
+        if asked is None:
+            asked = content.span if content.span.start == 0 and content.span.stop == size else WHOLE
+        elif size is not None:
+            if asked.start >= size:
                 raise SpanNotSatisfiable(size)
             asked = asked.within(size)
-        return Content(content.descriptor, asked, _Checked(content, asked, self._source), content.file)
+        return Opened(content.descriptor, asked, _Checked(content, asked, self._source), content.file)
+
+
+class Opened:
+    """An adapter's content as the gateway reads it: cut to what was asked, checked while it is pulled."""
+
+    __slots__ = ("chunks", "descriptor", "file", "span")
+
+    def __init__(self, descriptor: Descriptor, span: Span, chunks: _Checked, file: LocalFile | None) -> None:
+        self.descriptor = descriptor
+        self.span = span
+        self.chunks = chunks
+        self.file = file
 
 
 class _Checked:
@@ -269,12 +289,14 @@ async def _verified(content: Content, asked: Span, *, source: Source) -> AsyncGe
     given, size = content.span, content.descriptor.size
     expected = given.length(size)
     given_stop = None if expected is None else given.start + expected
+    wanted = size if asked.stop is None else asked.stop
     cut = asked.stop if asked.stop is not None and (given_stop is None or asked.stop < given_stop) else None
     whole = cut is None and asked.start == given.start == 0 and given_stop == size
     digest = content.descriptor.digest if whole else None
-    hasher = hashlib.new(digest.algorithm, usedforsecurity=False) if digest else None
+    with _Blame(source.name):
+        hasher = hashlib.new(digest.algorithm, usedforsecurity=False) if digest else None
     position, held = given.start, b""
-    if position > asked.start:
+    if position > asked.start or (given_stop is not None and wanted is not None and given_stop < wanted):
         raise blamed(Corrupt("the adapter answered another span than was asked"), source.name)
     async with aclosing(_pulled(content.chunks, source)) as chunks:
         async for chunk in chunks:
@@ -302,8 +324,7 @@ async def _pulled(chunks: AsyncIterator[bytes], source: Source) -> AsyncGenerato
     try:
         while True:
             try:
-                async with asyncio.timeout(source.limits.idle_timeout):
-                    chunk = await anext(chunks)
+                chunk = await within(source.limits.idle_timeout, anext(chunks))
             except StopAsyncIteration:
                 return
             except Exception as error:
@@ -314,7 +335,10 @@ async def _pulled(chunks: AsyncIterator[bytes], source: Source) -> AsyncGenerato
     finally:
         close = getattr(chunks, "aclose", None)
         if close is not None:
-            await close()
+            try:
+                await close()
+            except Exception as failure:
+                source.not_released(failure)
 
 
 async def read_file(file: LocalFile, offset: int, length: int, *, source: Source) -> bytes:
@@ -323,8 +347,7 @@ async def read_file(file: LocalFile, offset: int, length: int, *, source: Source
     if data is not None:
         return data
     try:
-        async with asyncio.timeout(source.limits.idle_timeout):
-            return await file.read(offset, length)
+        return await within(source.limits.idle_timeout, file.read(offset, length))
     except Exception as error:
         raise blamed(error, source.name)
 

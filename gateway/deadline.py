@@ -1,0 +1,47 @@
+"""Waiting under a deadline that costs nothing when there is nothing to wait for.
+
+A read of a small local document never suspends, yet a timer around it takes longer than the read itself. `within` takes
+the first step of an awaitable by hand (PEP 492); only when that step has to wait is a timer set for the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Generator
+from typing import Any, TypeVar, cast
+
+Result = TypeVar("Result")
+
+
+async def within(seconds: float, awaitable: Awaitable[Result]) -> Result:
+    """The result of `awaitable`. Raises `TimeoutError` when it is not there after `seconds`, and what it raises."""
+    steps = awaitable.__await__()
+    try:
+        waited_for = next(steps)
+    except StopIteration as done:
+        return cast(Result, done.value)
+    async with asyncio.timeout(seconds):
+        return cast(Result, await _Rest(steps, waited_for))
+
+
+class _Rest:
+    """What is left of an awaitable whose first step was taken and now waits."""
+
+    __slots__ = ("_steps", "_waited_for")
+
+    def __init__(self, steps: Generator[Any, Any, Any], waited_for: Any) -> None:
+        self._steps = steps
+        self._waited_for = waited_for
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        steps, waited_for = self._steps, self._waited_for
+        while True:
+            try:
+                try:
+                    value = yield waited_for
+                except BaseException as error:
+                    waited_for = steps.throw(error)
+                else:
+                    waited_for = steps.send(value)
+            except StopIteration as done:
+                return done.value
