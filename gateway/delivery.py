@@ -24,12 +24,13 @@ from aiohttp import HttpVersion11, web
 from adapters.contract import LocalFile, Span
 from adapters.errors import AdapterError, Changed, Corrupt, Unavailable
 from gateway import errors
+from gateway.blame import blamed
 from gateway.deadline import within
 from gateway.documents import SMALL, Document
 from gateway.errors import Problem
 from gateway.fhir.binary import Base64Stream, Envelope
+from gateway.opened import read_file
 from gateway.reply import Reply
-from gateway.source import blamed, read_file
 from gateway.spool import Spool, SpoolFull
 
 SLICE = 1 << 20

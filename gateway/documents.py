@@ -17,8 +17,10 @@ from types import TracebackType
 from adapters.contract import Descriptor, Span
 from adapters.errors import Corrupt
 from gateway import media
+from gateway.blame import blamed
+from gateway.opened import Opened, read_file
 from gateway.routing import Location, valid_id
-from gateway.source import Opened, Source, blamed, read_file
+from gateway.source import Source
 
 HEAD_BYTES = 8192
 """How much of a document is looked at to tell its type: PDF allows its mark within the first 1024 bytes, DICOM at 128."""

@@ -1,6 +1,6 @@
 """One configured archive as the rest of the gateway sees it: the portable type around an adapter.
 
-What lives here is everything that must hold for every adapter and that no author should have to write: the permit held
+What must hold for every adapter and no author should have to write is here and in `opened`: the permit held
 for the life of a body (C8), the deadlines, slicing for adapters without spans (C3), counting and digest checking (C6),
 the last piece held back until they agree, and the archive's name on every error (C9). Nothing here knows HTTP.
 """
@@ -8,28 +8,26 @@ the last piece held back until they agree, and the archive's name on every error
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from adapters.contract import (
-    MAX_CHUNK,
     WHOLE,
     Adapter,
     Capabilities,
     Content,
     Descriptor,
-    LocalFile,
     Services,
     Span,
 )
-from adapters.errors import AdapterError, Busy, Corrupt, SpanNotSatisfiable, TimedOut, Unavailable
+from adapters.errors import Busy, SpanNotSatisfiable
+from gateway.blame import Blame, blamed
 from gateway.deadline import within
 from gateway.errors import Wedged
+from gateway.opened import Checked, Opened
 from gateway.workers import Workers
 
 
@@ -65,7 +63,7 @@ class Source:
         return self.adapter.capabilities
 
     async def __aenter__(self) -> Self:
-        with _Blame(self.name):
+        with Blame(self.name):
             async with asyncio.timeout(self.limits.open_timeout):
                 await self.adapter.__aenter__()
         declared = self.adapter.capabilities.max_open
@@ -100,19 +98,19 @@ class Source:
     async def stat(self, locator: str) -> Descriptor:
         """The facts of a document, under the open deadline."""
         self._refuse_when_wedged()
-        with _Blame(self.name):
+        with Blame(self.name):
             return await within(self.limits.open_timeout, self.adapter.stat(locator))
 
     async def resolve(self, stem: str, suffixes: tuple[str, ...] | None = None) -> str:
         """The one locator that begins with `stem`, under the open deadline."""
         self._refuse_when_wedged()
-        with _Blame(self.name):
+        with Blame(self.name):
             return await within(self.limits.open_timeout, self.adapter.resolve(stem, suffixes))
 
     async def probe(self) -> None:
         """Whether the archive would answer now, under the open deadline."""
         self._refuse_when_wedged()
-        with _Blame(self.name):
+        with Blame(self.name):
             async with asyncio.timeout(self.limits.open_timeout):
                 await self.adapter.probe()
 
@@ -125,42 +123,6 @@ class Source:
             error = Wedged("every thread of this archive has hung for longer than its deadline")
             error.source = self.name
             raise error
-
-
-class _Blame:
-    """Puts the source's name on adapter errors and turns anything foreign into one (C9)."""
-
-    __slots__ = ("name",)
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if isinstance(error, Exception) and blamed(error, self.name) is not error:
-            raise blamed(error, self.name)
-
-
-def blamed(error: Exception, source: str) -> AdapterError:
-    """`error` as an adapter error that carries the source's name.
-
-    `TimeoutError` is a deadline of ours that passed. Anything else foreign breaks C9: the archive could not be asked.
-    """
-    if isinstance(error, AdapterError):
-        if error.source is None:
-            error.source = source
-        return error
-    if isinstance(error, TimeoutError):
-        translated: AdapterError = TimedOut("the archive did not answer within its deadline")
-    else:
-        translated = Unavailable(f"the adapter failed with {type(error).__name__}")
-    translated.source = source
-    translated.__cause__ = error
-    return translated
 
 
 class _Opening:
@@ -242,114 +204,7 @@ class _Opening:
             if asked.start >= size:
                 raise SpanNotSatisfiable(size)
             asked = asked.within(size)
-        return Opened(content.descriptor, asked, _Checked(content, asked, self._source), content.file)
-
-
-class Opened:
-    """An adapter's content as the gateway reads it: cut to what was asked, checked while it is pulled."""
-
-    __slots__ = ("chunks", "descriptor", "file", "span")
-
-    def __init__(self, descriptor: Descriptor, span: Span, chunks: _Checked, file: LocalFile | None) -> None:
-        self.descriptor = descriptor
-        self.span = span
-        self.chunks = chunks
-        self.file = file
-
-
-class _Checked:
-    """The checked chunks of a content, made when they are first pulled: a local file is mostly read without them."""
-
-    __slots__ = ("_asked", "_content", "_source", "_stream")
-
-    def __init__(self, content: Content, asked: Span, source: Source) -> None:
-        self._content = content
-        self._asked = asked
-        self._source = source
-        self._stream: AsyncGenerator[bytes, None] | None = None
-
-    def __aiter__(self) -> Self:
-        return self
-
-    def __anext__(self) -> Awaitable[bytes]:
-        if self._stream is None:
-            self._stream = _verified(self._content, self._asked, source=self._source)
-        return anext(self._stream)
-
-    async def aclose(self) -> None:
-        if self._stream is not None:
-            await self._stream.aclose()
-
-
-async def _verified(content: Content, asked: Span, *, source: Source) -> AsyncGenerator[bytes, None]:
-    """The bytes of `asked` out of `content`; the last piece only when count and digest agree (C3, C6).
-
-    When the adapter answered more than was asked, pulling stops with the last byte wanted: the rest is not checked.
-    """
-    given, size = content.span, content.descriptor.size
-    expected = given.length(size)
-    given_stop = None if expected is None else given.start + expected
-    wanted = size if asked.stop is None else asked.stop
-    cut = asked.stop if asked.stop is not None and (given_stop is None or asked.stop < given_stop) else None
-    whole = cut is None and asked.start == given.start == 0 and given_stop == size
-    digest = content.descriptor.digest if whole else None
-    with _Blame(source.name):
-        hasher = hashlib.new(digest.algorithm, usedforsecurity=False) if digest else None
-    position, held = given.start, b""
-    if position > asked.start or (given_stop is not None and wanted is not None and given_stop < wanted):
-        raise blamed(Corrupt("the adapter answered another span than was asked"), source.name)
-    async with aclosing(_pulled(content.chunks, source)) as chunks:
-        async for chunk in chunks:
-            if held:
-                yield held
-            start, position = position, position + len(chunk)
-            if hasher is not None:
-                hasher.update(chunk)
-            held = chunk if start >= asked.start else chunk[asked.start - start :]
-            if cut is not None and position >= cut:
-                yield held[: len(held) - (position - cut)]
-                return
-            if given_stop is not None and position > given_stop:
-                raise blamed(Corrupt("the archive sent more than it announced"), source.name)
-    if cut is not None or (given_stop is not None and position < given_stop):
-        raise blamed(Corrupt("the archive ended the document early"), source.name)
-    if digest is not None and hasher is not None and hasher.digest() != digest.value:
-        raise blamed(Corrupt("the document does not match the archive's digest"), source.name)
-    if held:
-        yield held
-
-
-async def _pulled(chunks: AsyncIterator[bytes], source: Source) -> AsyncGenerator[bytes, None]:
-    """The adapter's chunks, each under the idle deadline. Only these waits are the archive's to answer for."""
-    try:
-        while True:
-            try:
-                chunk = await within(source.limits.idle_timeout, anext(chunks))
-            except StopAsyncIteration:
-                return
-            except Exception as error:
-                raise blamed(error, source.name)
-            if not chunk or len(chunk) > MAX_CHUNK:
-                raise blamed(Corrupt("the adapter sent a piece out of bounds"), source.name)
-            yield chunk
-    finally:
-        close = getattr(chunks, "aclose", None)
-        if close is not None:
-            try:
-                await close()
-            except Exception as failure:
-                source.not_released(failure)
-
-
-async def read_file(file: LocalFile, offset: int, length: int, *, source: Source) -> bytes:
-    """`length` bytes of a local file from the page cache, else through the source's threads under the idle deadline."""
-    data = file.read_now(offset, length)
-    if data is not None:
-        return data
-    try:
-        return await within(source.limits.idle_timeout, file.read(offset, length))
-    except Exception as error:
-        raise blamed(error, source.name)
+        return Opened(content.descriptor, asked, Checked(content, asked, self._source), content.file)
 
 
 def services(workers: Workers, log: object) -> Services:

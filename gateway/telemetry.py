@@ -142,7 +142,17 @@ def _second(moment: int) -> str:
 
 
 def _render_json(logger: Any, method: str, fields: MutableMapping[str, Any]) -> str:
-    return to_json(fields, inf_nan_mode="null").decode()
+    try:
+        return to_json(fields, inf_nan_mode="null").decode()
+    except ValueError:
+        # An adapter logged what JSON cannot hold: no reason for its request to fail.
+        return to_json({key: _plain(value) for key, value in fields.items()}).decode()
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, str):
+        return value.encode("ascii", "backslashreplace").decode()
+    return value if isinstance(value, int) else f"<{type(value).__name__}>"
 
 
 class Telemetry:
@@ -184,7 +194,7 @@ class Telemetry:
 
     def document(self, binary_id: str) -> str:
         """What a log line calls a document: a keyed hash of its id, so that lines can be matched but not read back."""
-        return hashlib.blake2b(binary_id.encode(), key=self._key, digest_size=8).hexdigest()
+        return hashlib.blake2b(binary_id.encode("utf-8", "surrogatepass"), key=self._key, digest_size=8).hexdigest()
 
     def unexpected(self, error: BaseException, *, request_id: str | None = None) -> None:
         """Log a fault of the gateway itself: its class and where it was raised, never its message (it may quote data)."""
