@@ -37,8 +37,8 @@ bench-quick: install ## The same in two minutes: smaller files, fewer rounds, no
 soak: install ## The long runs, one after the other
 	@deploy/scripts/install-servers
 	@for script in benchmarks/soak_*.py; do \
-		[ -f "$$script" ] || { echo 'There are no long runs in benchmarks/.'; break; }; \
-		echo "== $$script"; $(PYTHON) "$$script" $(ARGS) || exit 1; \
+		name=$$(basename "$$script" .py); \
+		echo "== $$name"; $(PYTHON) -m "benchmarks.$$name" $(ARGS) || exit 1; \
 	done
 
 clean: ## Remove what the other targets made

@@ -30,7 +30,7 @@ class FilesystemOptions(BaseModel):
 
     root: Path = Field(
         description="The folder that holds the documents. It may be a symbolic link; links below it are never followed."
-        " A relative path begins at the directory in which the gateway was started."
+        " A relative path begins at the directory of the configuration file."
     )
     require_mount: bool = Field(
         default=False,
