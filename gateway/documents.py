@@ -96,7 +96,7 @@ class Document:
                 return (await self.read_small())[:HEAD_BYTES]
             return await read_file(file, 0, HEAD_BYTES, source=self.source)
         if self._first is None:
-            self._first = await anext(self.content.chunks, b"")
+            self._first = await _beginning(self.content.chunks)
         return self._first[:HEAD_BYTES]
 
     async def chunks(self, span: Span | None = None) -> AsyncGenerator[bytes, None]:
@@ -118,6 +118,14 @@ class Document:
                     yield piece
         if stop is not None and position < stop:
             raise blamed(Corrupt("the archive ended the document early"), self.source.name)
+
+
+async def _beginning(chunks: AsyncIterator[bytes]) -> bytes:
+    """The first chunks, up to `HEAD_BYTES` or a little more: what they show must not depend on where they were cut."""
+    first = await anext(chunks, b"")
+    while len(first) < HEAD_BYTES and (more := await anext(chunks, b"")):
+        first += more
+    return first
 
 
 async def _rejoined(first: bytes | None, rest: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
@@ -187,7 +195,7 @@ class Documents:
         if document.content.span.start == 0:
             return await document.head()
         async with document.source.open(location.locator, Span(0, HEAD_BYTES)) as content:
-            return await anext(content.chunks, b"")
+            return await _beginning(content.chunks)
 
 
 class _Opening:

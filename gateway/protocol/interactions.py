@@ -75,7 +75,7 @@ def _within(method: str, rest: str, version: Version, base: str, query: str) -> 
     match [_decoded(segment) for segment in segments] if "%" in rest else segments:
         case ["Binary", id] if id not in ("", "_search", "_history"):
             kind, allow = Kind.READ, _ALLOW
-        case ["Binary", id, "_history", version_id] if version_id:
+        case ["Binary", id, "_history", version_id] if id and version_id:
             kind, allow = Kind.VREAD, _ALLOW
         case ["metadata"]:
             kind, allow = Kind.CAPABILITIES, _ALLOW

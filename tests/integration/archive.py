@@ -217,3 +217,8 @@ def outcome(answer: Answer, version: Version = Version.R4, format: Format = Form
     assert issue["code"]
     assert issue["diagnostics"]
     return dict(issue)
+
+
+def steady(answer: Answer) -> dict[str, str]:
+    """The header fields but for those that differ from one answer to the next."""
+    return {name: value for name, value in answer.fields if name not in ("Date", "X-Request-Id")}

@@ -1,4 +1,4 @@
-"""A source keeps the contract's promises whatever its adapter does: permits, deadlines, spans, counts, digests, blame."""
+"""A source keeps the contract whatever its adapter does: permits, deadlines, spans, counts, digests, blame."""
 
 from __future__ import annotations
 
@@ -36,6 +36,11 @@ class OddAdapter(ScriptedAdapter):
     answers: Span | None = None
     """The span it says that its chunks are, whatever was asked."""
     fails_leaving: BaseException | None = None
+    """What leaving a document raises."""
+    fails_ending: BaseException | None = None
+    """What closing the chunks before their end raises."""
+    fails_closing: BaseException | None = None
+    """What leaving the adapter raises."""
 
     @property
     def capabilities(self) -> Capabilities:
@@ -53,9 +58,17 @@ class OddAdapter(ScriptedAdapter):
         if self.fails_leaving is not None:
             raise self.fails_leaving
 
+    async def _chunks(self, script: Script) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in super()._chunks(script):
+                yield chunk
+        finally:
+            if self.fails_ending is not None:
+                raise self.fails_ending
+
     async def __aexit__(self, *error: object) -> None:
-        if self.fails_leaving is not None:
-            raise self.fails_leaving
+        if self.fails_closing is not None:
+            raise self.fails_closing
 
     async def resolve(self, stem: str, suffixes: tuple[str, ...] | None = None) -> str:
         raise LookupError(stem)
@@ -218,6 +231,12 @@ async def _failed_leaving(at: Bench) -> None:
     await at.read()
 
 
+async def _failed_ending(at: Bench) -> None:
+    at.adapter.fails_ending = OSError("a")
+    async with at.source.open("a") as content, aclosing(content.chunks) as chunks:  # type: ignore[type-var]
+        await anext(chunks)
+
+
 PATHS: dict[Any, type[BaseException] | None] = {
     _whole: None,
     _left_unread: None,
@@ -231,6 +250,7 @@ PATHS: dict[Any, type[BaseException] | None] = {
     _slow_opening: TimedOut,
     _slow_pulling: TimedOut,
     _failed_leaving: None,
+    _failed_ending: None,
 }
 """Every way in which a read ends, with what it raises."""
 
@@ -248,7 +268,6 @@ async def test_the_permit_comes_back_on_every_path(path: Any) -> None:
                     await path(at)
             assert script.open_now == 0
         assert at.is_free()
-        at.adapter.fails_leaving = None
 
 
 # --- deadlines -------------------------------------------------------------------------------------------------------
@@ -343,19 +362,19 @@ async def test_what_the_reader_raises_comes_back_unchanged_and_is_seen_by_the_ad
 
 
 async def test_a_failure_to_let_go_is_logged_and_spoils_no_document() -> None:
-    async with bench(Script([DATA]), fails_leaving=OSError("letter-of-mrs-x")) as at:
+    failures = {"fails_leaving": OSError("letter-of-mrs-x"), "fails_closing": RuntimeError("letter-of-mrs-x")}
+    async with bench(Script([DATA]), **failures) as at:
         assert await at.read() == DATA
+        assert at.is_free()
         with pytest.raises(Bang):
             async with at.source.open("a"):
                 raise Bang
-        at.adapter.fails_leaving = RuntimeError("also the source itself")
     lines = [json.loads(line) for line in at.log.getvalue().splitlines()]
     assert [line["error"] for line in lines] == ["OSError", "RuntimeError"]
     assert "letter-of" not in at.log.getvalue()
 
 
-async def test_a_failure_to_let_go_writes_no_second_answer() -> None:
-    """The next answer on the connection belongs to the next request."""
+async def test_a_failure_to_let_go_is_no_second_answer() -> None:
     scripts = {"a": Script([DATA, DATA]), "b": Script([b"next"])}
 
     def make(name: str, lent: Services) -> OddAdapter:
@@ -367,6 +386,7 @@ async def test_a_failure_to_let_go_writes_no_second_answer() -> None:
         await connection.send(request("/R4/Binary/a") + request("/R4/Binary/b"))
         assert (await connection.answer()).body == DATA * 2
         assert (await connection.answer()).body == b"next"
+        assert [(line["status"], line["outcome"]) for line in await at.lines(2)] == [(200, "complete")] * 2
 
 
 # --- spans -----------------------------------------------------------------------------------------------------------
@@ -407,11 +427,25 @@ async def test_pulling_stops_with_the_last_byte_wanted() -> None:
         assert script.pulled == 2
 
 
-@pytest.mark.parametrize("answers", [Span(5, 10), Span(0, 6), Span(3, 8)])
-async def test_an_answer_to_another_question_is_refused_before_its_first_byte(answers: Span) -> None:
-    async with bench(Script([b"0123456789"]), answers=answers) as at, at.source.open("a", Span(2, 9)) as content:
+@pytest.mark.parametrize(
+    ("asked", "answers"),
+    [
+        (Span(2, 9), Span(5, 10)),
+        (Span(2, 9), Span(0, 6)),
+        (Span(2, 9), Span(3, 8)),
+        (None, Span(0, 6)),
+        (None, Span(1, 10)),
+        (Span(0), Span(0, 6)),
+    ],
+)
+async def test_an_answer_to_another_question_is_refused_before_its_first_byte(
+    asked: Span | None, answers: Span
+) -> None:
+    script = Script([b"0123456789"[answers.start : answers.stop]], size=10)
+    async with bench(script, answers=answers) as at, at.source.open("a", asked) as content:
         with pytest.raises(Corrupt):
             await anext(content.chunks)
+        assert script.pulled == 0
 
 
 # --- counts and digests ----------------------------------------------------------------------------------------------
@@ -453,7 +487,7 @@ async def test_a_digest_that_agrees_lets_the_last_piece_out(algorithm: str, size
 
 
 async def test_a_digest_of_an_unknown_kind_is_the_adapters_fault() -> None:
-    async with bench(Script([DATA], digest=Digest("sha-1", bytes(20)))) as at:
+    async with bench(Script([DATA], digest=Digest("crc-8", bytes(1)))) as at:
         with pytest.raises(AdapterError) as failed:
             await at.read()
         assert failed.value.source == "letters"
