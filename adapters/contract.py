@@ -244,7 +244,7 @@ class Adapter(ABC):
             return content.descriptor
 
     async def resolve(self, stem: str, suffixes: tuple[str, ...] | None = None) -> str:
-        """The one locator that is `stem` followed by one of `suffixes`, or by "." and anything when None.
+        """The one locator that is `stem` followed by one of `suffixes`, or by "." and an ending without a dot when None.
 
         Raises `NotFound`, `Ambiguous` when more than one fits, `Unsupported` when the archive has no such look-up.
         """

@@ -128,7 +128,7 @@ class MemoryAdapter(Adapter):
 
     async def resolve(self, stem: str, suffixes: tuple[str, ...] | None = None) -> str:
         if suffixes is None:
-            found = [locator for locator in self._documents if locator.startswith(stem + ".")]
+            found = [locator for locator in self._documents if locator.rpartition(".")[0] == stem]
         else:
             found = [stem + suffix for suffix in suffixes if stem + suffix in self._documents]
         if not found:

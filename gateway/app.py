@@ -33,15 +33,15 @@ from gateway.ids import open_scheme
 from gateway.keyfile import read_key
 from gateway.protocol.interactions import Bases
 from gateway.routing import Route, Router, Scheme
-from gateway.server import Pipeline, PublicServer
+from gateway.server import HttpServer, Pipeline
 from gateway.settings import Settings, SourceSettings
 from gateway.source import Limits, Source, services
 from gateway.spool import Spool
 from gateway.telemetry import Telemetry
 from gateway.workers import SOURCE_THREADS, Workers
 
-ENTER_AGAIN_SECONDS = 10.0
-"""How often a source that could not be entered is tried again."""
+PROBE_SECONDS = 10.0
+"""How often a source is asked whether it would answer."""
 
 MAX_THREADS = 32
 """Threads of one source: more would only queue on the same share."""
@@ -147,18 +147,23 @@ async def _gathered(work: Any) -> None:
             raise result
 
 
-async def _enter_again(gateway: Gateway) -> None:
-    """Try the sources that were away at start until they answer."""
-    while gateway.failures:
-        await asyncio.sleep(ENTER_AGAIN_SECONDS)
-        for name in tuple(gateway.failures):
-            try:
-                await gateway.sources[name].__aenter__()
-            except AdapterError as error:
-                gateway.failures[name] = error
-            else:
-                del gateway.failures[name]
-                gateway.telemetry.log.info("source is back", source=name)
+async def _watch(gateway: Gateway, source: Source) -> None:
+    """Ask one source from time to time, enter it when it was away, and say so when that changes.
+
+    A probe also lets an adapter notice what no request would show it: that its share was mounted anew.
+    """
+    log = gateway.telemetry.log
+    while True:
+        await asyncio.sleep(PROBE_SECONDS)
+        try:
+            await (source.probe() if source.entered else source.__aenter__())
+        except AdapterError as error:
+            if source.name not in gateway.failures:
+                log.warning("source is away", source=source.name, error=type(error).__name__, detail=error.detail)
+            gateway.failures[source.name] = error
+        else:
+            if gateway.failures.pop(source.name, None) is not None:
+                log.info("source is back", source=source.name)
 
 
 def _capability_facts(settings: Settings, version: Version, *, versioned: bool) -> CapabilityFacts:
@@ -187,16 +192,17 @@ async def run(settings: Settings, telemetry: Telemetry, announce: Callable[[str]
         loop.add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as stack:
         health = Health()
-        admin = await _listen(stack, web.Server(health, access_log=None), settings.admin.host, settings.admin.port)
+        admin_server = HttpServer(health, keepalive=settings.server.limits.keep_alive)
+        admin = await _listen(stack, admin_server, settings.admin.host, settings.admin.port)
         gateway = await stack.enter_async_context(opened(settings, telemetry=telemetry))
         health.sources = gateway.source_states
         for name, error in gateway.failures.items():
             telemetry.log.warning("source is away", source=name, error=type(error).__name__, detail=error.detail)
-        again = loop.create_task(_enter_again(gateway))
-        stack.callback(again.cancel)
+        for source in gateway.sources.values():
+            stack.callback(loop.create_task(_watch(gateway, source)).cancel)
         pipeline = Pipeline(gateway.handlers, telemetry)
         limits = settings.server.limits
-        server = PublicServer(pipeline, keepalive=limits.keep_alive)
+        server = HttpServer(pipeline, keepalive=limits.keep_alive)
         public = await _listen(stack, server, settings.server.host, settings.server.port)
         # What was built so far lives as long as the process: the collector need not look at it again.
         gc.collect()
@@ -209,7 +215,7 @@ async def run(settings: Settings, telemetry: Telemetry, announce: Callable[[str]
         telemetry.log.info("draining", open=pipeline.in_flight)
         public.listener.close()
         server.pre_shutdown()
-        await _until(lambda: pipeline.in_flight == 0, seconds=limits.drain)
+        await _until(lambda: pipeline.in_flight == 0 and not server.unsent, seconds=limits.drain)
         pipeline.stopping = True
         cut_off = pipeline.in_flight
         await server.shutdown(1.0)

@@ -24,6 +24,16 @@ async def within(seconds: float, awaitable: Awaitable[Result]) -> Result:
         return cast(Result, await _Rest(steps, waited_for))
 
 
+def started(awaitable: Awaitable[None]) -> asyncio.Future[None] | None:
+    """Take the first step of `awaitable`: None when that was all, else its rest, which can be waited for in turns."""
+    steps = awaitable.__await__()
+    try:
+        waited_for = next(steps)
+    except StopIteration:
+        return None
+    return asyncio.ensure_future(_Rest(steps, waited_for))
+
+
 class _Rest:
     """What is left of an awaitable whose first step was taken and now waits."""
 

@@ -5,39 +5,34 @@ document, and a short body on a kept-alive connection would swallow the next pat
 first byte is raised as it is, and a failure after it resets the connection (SO_LINGER 0), always: with an unknown length a
 plain close looks like a good end to an HTTP/1.0 reader.
 
-The two waits of every loop are the border of blame. What the pull raises is the archive's; what the write raises, or does
-not finish in `reader_timeout` seconds, is the reader's.
+The two waits of every loop are the border of blame. What the pull raises is the archive's; what the write raises, and a
+reader that takes nothing for `reader_timeout` seconds, is the reader's. Bytes are copied, never sent by reference
+(`sendfile`): a page that waits in a socket would change with the file.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
+import fcntl
 import socket
 import struct
-from collections.abc import AsyncGenerator
+import sys
+import termios
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 from typing import cast
 
 from aiohttp import HttpVersion11, web
+from aiohttp.http import StreamWriter
 
-from adapters.contract import LocalFile, Span
-from adapters.errors import AdapterError, Changed, Corrupt, Unavailable
+from adapters.errors import AdapterError, Changed, Corrupt
 from gateway import errors
-from gateway.blame import blamed
-from gateway.deadline import within
+from gateway.deadline import started
 from gateway.documents import SMALL, Document
 from gateway.errors import Problem
 from gateway.fhir.binary import Base64Stream, Envelope
-from gateway.opened import read_file
 from gateway.reply import Reply
 from gateway.spool import Spool, SpoolFull
-
-SLICE = 1 << 20
-"""Bytes handed to one `sendfile` call; the loop serves others in between."""
-
-COLD_SLICE = 256 * 1024
-"""Bytes read at a time when they have to come from the disk."""
 
 RESET = struct.pack("ii", 1, 0)
 
@@ -90,12 +85,9 @@ class Delivery:
             body = reply.envelope.prefix + reply.envelope.suffix
             return web.Response(status=reply.status, headers=reply.headers, body=body), len(body)
         file, size = document.content.file, document.facts.size
-        if file is not None and size is not None:
-            if size <= SMALL:
-                body = _small(await document.read_small(), reply)
-                return web.Response(status=reply.status, headers=reply.headers, body=body), len(body)
-            if reply.envelope is None and _plain_socket(request):
-                return await self._send_file(request, reply, document, file)
+        if file is not None and size is not None and size <= SMALL:
+            body = _small(await document.read_small(), reply)
+            return web.Response(status=reply.status, headers=reply.headers, body=body), len(body)
         envelope = reply.envelope
         pieces = document.chunks(reply.span) if envelope is None else _encoded(document.chunks(), envelope)
         async with aclosing(pieces):
@@ -108,35 +100,56 @@ class Delivery:
     ) -> tuple[web.StreamResponse, int]:
         piece: bytes | None = await anext(pieces, None)
         response = _Body(status=reply.status, headers=reply.headers)
-        await response.prepare(request)
+        writer = cast(StreamWriter, await response.prepare(request))
         sent = 0
         try:
             while piece is not None:
-                await self._write(response, piece)
+                try:
+                    await writer.write(piece, drain=False)
+                    await self._taken(request, writer.drain())
+                except ConnectionError:
+                    raise _ReaderGone from None
                 sent += len(piece)
                 piece = await anext(pieces, None)
             if reply.length is not None and sent != reply.length:
                 raise Corrupt("the body has another length than was announced")
-            await self._finish(response)
+            await self._end(request, response)
         except BaseException as failure:
             raise _aborted(request, failure, sent) from failure
         return response, sent
 
-    async def _write(self, response: web.StreamResponse, piece: bytes) -> None:
+    async def finish(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+        """Send what is left of `response`: all of a small one, nothing of one that `send` streamed. Raises `Aborted`."""
         try:
-            await within(self._reader_timeout, response.write(piece))
-        except TimeoutError:
-            raise _ReaderGone(stalled=True) from None
+            await response.prepare(request)
+            await self._end(request, response)
+        except BaseException as failure:
+            raise _aborted(request, failure, 0) from failure
+
+    async def _end(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+        try:
+            await self._taken(request, response.write_eof())
         except ConnectionError:
             raise _ReaderGone from None
 
-    async def _finish(self, response: web.StreamResponse) -> None:
+    async def _taken(self, request: web.BaseRequest, writing: Awaitable[None]) -> None:
+        """Wait until the connection takes more. Raises `_ReaderGone` when the reader took nothing for the deadline.
+
+        A reader is slow, not gone, while the kernel's queue towards it shrinks: the socket counts as writable only when
+        a third of that queue is free, which takes a slow line minutes.
+        """
+        rest = started(writing)
+        if rest is None:
+            return
+        queued = None
         try:
-            await within(self._reader_timeout, response.write_eof())
-        except TimeoutError:
-            raise _ReaderGone(stalled=True) from None
-        except ConnectionError:
-            raise _ReaderGone from None
+            while not (await asyncio.wait({rest}, timeout=self._reader_timeout / 2))[0]:
+                before, queued = queued, _queued(request.transport)
+                if before is not None and queued >= before:
+                    raise _ReaderGone(stalled=True)
+            rest.result()
+        finally:
+            rest.cancel()
 
     async def _send_spooled(
         self, request: web.BaseRequest, reply: Reply, pieces: AsyncGenerator[bytes, None]
@@ -153,123 +166,13 @@ class Delivery:
             async with aclosing(cast(AsyncGenerator[bytes, None], entry.chunks())) as spooled:
                 return await self._send_pieces(request, known, spooled)
 
-    async def _send_file(
-        self, request: web.BaseRequest, reply: Reply, document: Document, file: LocalFile
-    ) -> tuple[web.StreamResponse, int]:
-        """A large local file by `sendfile(2)`: no copy, and no more memory than the kernel's own socket buffer."""
-        assert reply.length is not None
-        span = reply.span or Span(0, reply.length)
-        document.check()
-        response = _Body(status=reply.status, headers=reply.headers)
-        writer = await response.prepare(request)
-        assert writer is not None
-        progress = _Progress(span.start)
-        try:
-            try:
-                writer.send_headers()
-                await self._copy(request, document, file, span, progress)
-            except ConnectionError:
-                raise _ReaderGone from None
-            await self._finish(response)
-        except BaseException as failure:
-            raise _aborted(request, failure, progress.position - span.start) from failure
-        return response, reply.length
 
-    async def _copy(
-        self, request: web.BaseRequest, document: Document, file: LocalFile, span: Span, progress: _Progress
-    ) -> None:
-        transport = request.transport
-        if transport is None or transport.is_closing():
-            raise _ReaderGone
-        # A duplicate, because the event loop refuses to watch a descriptor that its own transport owns.
-        out = os.dup(transport.get_extra_info("socket").fileno())
-        try:
-            while transport.get_write_buffer_size():
-                # The headers go first. They leave with the loop's next turn unless the reader takes nothing.
-                await asyncio.sleep(0)
-                if transport.get_write_buffer_size():
-                    await self._writable(out)
-            stop = cast(int, span.stop)
-            while progress.position < stop:
-                count = min(SLICE, stop - progress.position)
-                if not _cached(file, progress.position, count):
-                    count = min(COLD_SLICE, count)
-                    await self._send_read(out, document, file, progress, count, last=progress.position + count == stop)
-                    continue
-                if progress.position + count == stop:
-                    # The last piece goes out only when the file is still what was opened.
-                    document.check()
-                try:
-                    progress.position += _sendfile(document, file, out, progress.position, count)
-                except BlockingIOError:
-                    await self._writable(out)
-                else:
-                    await asyncio.sleep(0)
-        finally:
-            os.close(out)
-
-    async def _send_read(
-        self, out: int, document: Document, file: LocalFile, progress: _Progress, count: int, *, last: bool
-    ) -> None:
-        """A slice that waits for the disk: read on the source's threads, written from here.
-
-        `sendfile` itself never runs on a thread: cancelled, it could outlive the descriptors that it was given.
-        """
-        data = memoryview(await read_file(file, progress.position, count, source=document.source))
-        if last:
-            document.check()
-        while data:
-            try:
-                written = os.write(out, data)
-            except BlockingIOError:
-                await self._writable(out)
-            else:
-                progress.position += written
-                data = data[written:]
-
-    async def _writable(self, descriptor: int) -> None:
-        """Wait until the reader took something. Raises `_ReaderGone` after the reader's deadline."""
-        loop = asyncio.get_running_loop()
-        ready = loop.create_future()
-        loop.add_writer(descriptor, _set, ready)
-        try:
-            async with asyncio.timeout(self._reader_timeout):
-                await ready
-        except TimeoutError:
-            raise _ReaderGone(stalled=True) from None
-        finally:
-            loop.remove_writer(descriptor)
-
-
-class _Progress:
-    """How far into the file a copy has come."""
-
-    __slots__ = ("position",)
-
-    def __init__(self, position: int) -> None:
-        self.position = position
-
-
-def _set(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
-
-
-def _cached(file: LocalFile, offset: int, count: int) -> bool:
-    """Whether the page cache seems to hold the slice: its first and its last byte can be had at once."""
-    return file.read_now(offset, 1) is not None and file.read_now(offset + count - 1, 1) is not None
-
-
-def _sendfile(document: Document, file: LocalFile, out: int, offset: int, count: int) -> int:
-    try:
-        sent = os.sendfile(out, file.fd, offset, count)
-    except (BlockingIOError, ConnectionError):
-        raise
-    except OSError as error:
-        raise blamed(Unavailable(f"the file could not be read (errno {error.errno})"), document.source.name) from error
-    if sent == 0:
-        raise blamed(Changed("the file became shorter while it was read"), document.source.name)
-    return sent
+def _queued(transport: asyncio.BaseTransport | None) -> int:
+    """Bytes on their way to the reader that it has not acknowledged: in the transport and in the kernel (SIOCOUTQ)."""
+    if transport is None or transport.is_closing():
+        raise _ReaderGone
+    unsent = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+    return int.from_bytes(unsent, sys.byteorder) + cast(asyncio.WriteTransport, transport).get_write_buffer_size()
 
 
 def _small(data: bytes, reply: Reply) -> bytes:
@@ -296,11 +199,6 @@ async def _encoded(chunks: AsyncGenerator[bytes, None], envelope: Envelope) -> A
         raise Problem(errors.EMPTY_DOCUMENT)
     else:
         yield envelope.without_content
-
-
-def _plain_socket(request: web.BaseRequest) -> bool:
-    transport = request.transport
-    return transport is not None and transport.get_extra_info("sslcontext") is None
 
 
 def _aborted(request: web.BaseRequest, failure: BaseException, sent: int) -> BaseException:

@@ -200,9 +200,10 @@ VERSION_NOT_SERVED = Entry(
 PRECONDITION_FAILED = Entry(
     code="GW-REQ-014", status=412, issue="conflict", spine=_BAD_REQUEST,
     title="The request's condition does not hold",
-    sentence="The document is no longer the version that the request named. Read it without the condition to get the "
-    "current version.",
-    cause="If-Match or If-Unmodified-Since does not fit the current version of the document.",
+    sentence="The condition in the request's If-Match or If-Unmodified-Since header does not hold, so the document was "
+    "not sent. Read it without the condition to get the current version.",
+    cause="If-Unmodified-Since is earlier than the last change, or If-Match names an ETag: every ETag here is weak, and "
+    "If-Match compares strongly (RFC 9110 section 13.1.1), so that only If-Match: * can hold.",
     cure="Nothing to do; the client asked for exactly this answer.",
 )
 ADDRESS_TOO_LONG = Entry(

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from aiohttp import web
 from multidict import CIMultiDictProxy
 
-from adapters.contract import Span
 from adapters.errors import Changed
 from gateway import errors
 from gateway.calls import Call
@@ -83,32 +82,32 @@ class Handlers:
         call.source = location.source
         capabilities = self.documents.source(location).capabilities
         decides_first = asked.head or asked.conditions is not None or asked.byte_range is not None
-        if capabilities.local or not capabilities.cheap_stat or not decides_first:
-            async with self.documents.open(location) as document:
-                reply = plan(asked, document.facts, self.profile)
-                return await self._send(request, reply, document, call)
-        for attempt in range(ATTEMPTS):
-            facts = await self.documents.facts(location)
-            reply = plan(asked, facts, self.profile)
-            if not reply.body:
-                return self._bodyless(reply, call)
-            version = facts.descriptor.version if capabilities.strong_versions else None
+        direct = capabilities.local or not capabilities.cheap_stat or not decides_first
+        attempt = self._read_directly if direct else self._read_after_a_look
+        for _ in range(ATTEMPTS - 1):
             try:
-                return await self._read_as_planned(request, asked, location, reply.span, version, call)
+                return await attempt(request, asked, location, call)
             except Changed:
-                if attempt == ATTEMPTS - 1:
-                    raise
-        raise AssertionError("unreachable")
+                continue
+        return await attempt(request, asked, location, call)
 
-    async def _read_as_planned(
-        self,
-        request: web.BaseRequest,
-        asked: Asked,
-        location: Location,
-        span: Span | None,
-        version: str | None,
-        call: Call,
+    async def _read_directly(
+        self, request: web.BaseRequest, asked: Asked, location: Location, call: Call
     ) -> web.StreamResponse:
+        async with self.documents.open(location) as document:
+            reply = plan(asked, document.facts, self.profile)
+            return await self._send(request, reply, document, call)
+
+    async def _read_after_a_look(
+        self, request: web.BaseRequest, asked: Asked, location: Location, call: Call
+    ) -> web.StreamResponse:
+        facts = await self.documents.facts(location)
+        planned = plan(asked, facts, self.profile)
+        if not planned.body:
+            return self._bodyless(planned, call)
+        span = planned.span
+        strong = self.documents.source(location).capabilities.strong_versions
+        version = facts.descriptor.version if strong else None
         async with self.documents.open(location, span, version=version) as document:
             # Decided again from what was opened: it may not be what was looked at (C2).
             reply = plan(asked, document.facts, self.profile)

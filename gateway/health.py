@@ -14,6 +14,7 @@ from aiohttp import web
 from pydantic_core import to_json
 
 from gateway import __version__
+from gateway.reply import SERVER
 
 
 class Health:
@@ -38,6 +39,14 @@ class Health:
                 return self._state(ready, "ready", "draining" if self.draining else "starting")
         return _answer(404, {"status": "not found", "paths": ["/livez", "/readyz", "/startupz"]})
 
+    def refuse_unparsed(self, error: BaseException | None) -> web.Response:
+        """The answer to bytes that are no HTTP request; nothing of them is repeated."""
+        return _answer(400, {"status": "not a request"})
+
+    def refuse_failed(self, error: BaseException | None) -> web.Response:
+        """The answer when a probe itself failed."""
+        return _answer(500, {"status": "failed"})
+
     def _state(self, good: bool, word: str, otherwise: str) -> web.Response:
         body = {"status": word if good else otherwise, "version": __version__, "sources": dict(self.sources())}
         return _answer(200 if good else 503, body)
@@ -47,5 +56,5 @@ def _answer(status: int, body: Mapping[str, Any], **headers: str) -> web.Respons
     return web.Response(
         status=status,
         body=to_json(body) + b"\n",
-        headers={"Content-Type": "application/json", "Cache-Control": "no-store", **headers},
+        headers={"Content-Type": "application/json", "Cache-Control": "no-store", "Server": SERVER, **headers},
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.http_exceptions import LineTooLong
@@ -64,7 +64,7 @@ class Pipeline:
         call = Call(request, handlers.bases, handlers.profile)
         self.in_flight += 1
         try:
-            response = await handlers.answer(request, call)
+            response = await self._answered(request, call)
             call.status = response.status
         except Aborted as aborted:
             call.sent = aborted.sent
@@ -72,21 +72,30 @@ class Pipeline:
             if aborted.entry is errors.ENDED_BY_FAULT and aborted.__cause__ is not None:
                 self._telemetry.unexpected(aborted.__cause__, request_id=call.request_id)
             response = _Ended()
-        except Problem as problem:
-            response = await self._refusal(request, call, problem)
-        except AdapterError as error:
-            response = await self._refusal(request, call, problem_for(error))
         except asyncio.CancelledError as cancelled:
             call.sent = cancelled.sent if isinstance(cancelled, Interrupted) else 0
             call.failed(errors.ENDED_BY_SHUTDOWN if self.stopping else errors.ENDED_BY_READER, "", outcome="aborted")
             raise
-        except Exception as error:
-            response = await self._refusal(request, call, Problem(errors.INTERNAL, detail=type(error).__name__), error)
         finally:
             self.in_flight -= 1
             self._log(call)
-        if self.draining:
+        return response
+
+    async def _answered(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
+        """The response, sent: the document or an OperationOutcome. Raises `Aborted` when it broke off."""
+        try:
+            response = await self._handlers.answer(request, call)
+        except (Aborted, asyncio.CancelledError):
+            raise
+        except Problem as problem:
+            response = await self._refusal(request, call, problem)
+        except AdapterError as error:
+            response = await self._refusal(request, call, problem_for(error))
+        except Exception as error:
+            response = await self._refusal(request, call, Problem(errors.INTERNAL, detail=type(error).__name__), error)
+        if self.draining and not response.prepared:
             response.force_close()
+        await self._handlers.delivery.finish(request, response)
         return response
 
     async def _refusal(
@@ -165,9 +174,9 @@ _NAMES_A_DOCUMENT = (Kind.READ, Kind.VREAD)
 
 
 class _Connection(RequestHandler):
-    """aiohttp's connection with its error pages replaced."""
+    """aiohttp's connection with its error pages replaced: they repeat what was sent and name the software."""
 
-    pipeline: Pipeline
+    handler: Handler
 
     def handle_error(
         self,
@@ -177,23 +186,41 @@ class _Connection(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         if status == 400:
-            return self.pipeline.refuse_unparsed(exc)
-        return self.pipeline.refuse_failed(exc)
+            return self.handler.refuse_unparsed(exc)
+        return self.handler.refuse_failed(exc)
+
+    @property
+    def unsent(self) -> bool:
+        """Whether an answer on this connection is not all handed to the kernel."""
+        transport = cast("asyncio.WriteTransport | None", self.transport)
+        return transport is not None and bool(self._request_in_progress or transport.get_write_buffer_size())
 
     def cut_off(self) -> None:
         """Reset the connection when an answer on it is not all sent."""
-        transport = cast("asyncio.WriteTransport | None", self.transport)
-        if transport is not None and (self._request_in_progress or transport.get_write_buffer_size()):
-            reset(transport)
+        if self.unsent:
+            reset(self.transport)
 
 
-class PublicServer(web.Server):
-    """The server of the public listener. `keepalive` in seconds also bounds how long headers may take to arrive."""
+class Handler(Protocol):
+    """What answers the requests of one listener, and what stands for a request there."""
 
-    def __init__(self, pipeline: Pipeline, *, keepalive: float) -> None:
-        super().__init__(pipeline, handler_cancellation=True)
-        self._pipeline = pipeline
+    def __call__(self, request: web.BaseRequest) -> Awaitable[web.StreamResponse]: ...
+    def refuse_unparsed(self, error: BaseException | None) -> web.Response: ...
+    def refuse_failed(self, error: BaseException | None) -> web.Response: ...
+
+
+class HttpServer(web.Server):
+    """The server of one listener. `keepalive` in seconds also bounds how long headers may take to arrive."""
+
+    def __init__(self, handler: Handler, *, keepalive: float) -> None:
+        super().__init__(handler, handler_cancellation=True)
+        self._handler = handler
         self._keepalive = keepalive
+
+    @property
+    def unsent(self) -> bool:
+        """Whether any connection has an answer that is not all sent."""
+        return any(cast(_Connection, connection).unsent for connection in self.connections)
 
     def __call__(self) -> RequestHandler:
         connection = _Connection(
@@ -207,7 +234,7 @@ class PublicServer(web.Server):
             lingering_time=2,
             auto_decompress=False,
         )
-        connection.pipeline = self._pipeline
+        connection.handler = self._handler
         return connection
 
     async def shutdown(self, timeout: float | None = None) -> None:

@@ -23,7 +23,7 @@ from adapters.contract import (
     Services,
     Span,
 )
-from adapters.errors import Busy, SpanNotSatisfiable
+from adapters.errors import Busy, SpanNotSatisfiable, Unavailable
 from gateway.blame import Blame, blamed
 from gateway.deadline import within
 from gateway.errors import Wedged
@@ -54,6 +54,7 @@ class Source:
         self._workers = workers
         self._permits = asyncio.Semaphore(limits.max_open)
         self.open_count = 0
+        self.entered = False
 
     def __repr__(self) -> str:
         return f"<Source {self.name} open={self.open_count} {self._workers!r}>"
@@ -66,6 +67,7 @@ class Source:
         with Blame(self.name):
             async with asyncio.timeout(self.limits.open_timeout):
                 await self.adapter.__aenter__()
+        self.entered = True
         declared = self.adapter.capabilities.max_open
         if declared is not None and declared < self.limits.max_open:
             self._permits = asyncio.Semaphore(declared)
@@ -97,19 +99,19 @@ class Source:
 
     async def stat(self, locator: str) -> Descriptor:
         """The facts of a document, under the open deadline."""
-        self._refuse_when_wedged()
+        self._refuse_when_away()
         with Blame(self.name):
             return await within(self.limits.open_timeout, self.adapter.stat(locator))
 
     async def resolve(self, stem: str, suffixes: tuple[str, ...] | None = None) -> str:
         """The one locator that begins with `stem`, under the open deadline."""
-        self._refuse_when_wedged()
+        self._refuse_when_away()
         with Blame(self.name):
             return await within(self.limits.open_timeout, self.adapter.resolve(stem, suffixes))
 
     async def probe(self) -> None:
         """Whether the archive would answer now, under the open deadline."""
-        self._refuse_when_wedged()
+        self._refuse_when_away()
         with Blame(self.name):
             async with asyncio.timeout(self.limits.open_timeout):
                 await self.adapter.probe()
@@ -118,7 +120,11 @@ class Source:
         """Log that the adapter failed to let go of something: whoever read it got what it was promised."""
         self.adapter.services.log.warning("not released", error=type(failure).__name__)
 
-    def _refuse_when_wedged(self) -> None:
+    def _refuse_when_away(self) -> None:
+        if not self.entered:
+            away = Unavailable("the source has been away since the gateway started")
+            away.source = self.name
+            raise away
         if self._workers.wedged(self.limits.open_timeout):
             error = Wedged("every thread of this archive has hung for longer than its deadline")
             error.source = self.name
@@ -141,8 +147,8 @@ class _Opening:
     async def __aenter__(self) -> Opened:
         source = self._source
         adapter = source.adapter
-        if source._workers.busy:
-            source._refuse_when_wedged()
+        if source._workers.busy or not source.entered:
+            source._refuse_when_away()
         permits = source._permits
         if permits.locked():
             await self._queue(permits)

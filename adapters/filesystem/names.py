@@ -72,12 +72,15 @@ class Names:
         self._moments = count()
 
     async def beginning(self, folder: bytes, beginning: str) -> str:
-        """The one regular file in `folder` whose name begins so, leftovers aside; the exact spelling goes first.
+        """The one regular file in `folder` whose name is this and one ending, leftovers aside; the exact spelling first.
 
-        Raises `NotFound`, `Ambiguous`, and what opening the folder raises.
+        An ending has no dot: `1.2.pdf` must not answer for `1`. Raises `NotFound`, `Ambiguous`, and what opening the
+        folder raises.
         """
-        found = (await self.listing(folder)).beginning(self._fold(beginning), FILE)
-        names = [name for name in islice(found, MOST_CANDIDATES) if not is_leftover(name)]
+        wanted = self._fold(beginning)
+        found = (await self.listing(folder)).beginning(wanted, FILE)
+        fitting = (name for name in found if self._fold(name.rpartition(".")[0] + ".") == wanted)
+        names = [name for name in islice(fitting, MOST_CANDIDATES) if not is_leftover(name)]
         return _only([name for name in names if name.startswith(beginning)] or names)
 
     async def spelled(self, locator: str, kind: str) -> str:

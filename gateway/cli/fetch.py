@@ -21,7 +21,7 @@ from adapters.errors import AdapterError
 from gateway import app
 from gateway.errors import Problem, problem_for
 from gateway.routing import Location
-from gateway.server import Pipeline, PublicServer
+from gateway.server import HttpServer, Pipeline
 from gateway.settings import Settings
 
 PIECE = 256 * 1024
@@ -99,7 +99,7 @@ async def asking(settings: Settings, progress: app.Progress | None = None) -> As
     with TemporaryDirectory(prefix="fhir-gateway-") as directory:
         path = str(Path(directory, "socket"))
         async with app.opened(settings, progress=progress) as gateway:
-            server = PublicServer(
+            server = HttpServer(
                 Pipeline(gateway.handlers, gateway.telemetry), keepalive=settings.server.limits.keep_alive
             )
             listener = await asyncio.get_running_loop().create_unix_server(server, path)

@@ -86,7 +86,7 @@ class Template:
     def rest_for(self, locator: str) -> str | None:
         """The rest of an id (without the source's prefix) that leads to `locator`; None when there is none.
 
-        Where several do ("a.b" and "a" both begin "a.b.pdf" for `{id}.*`) it is the longest.
+        Where several do it is the longest.
         """
         for length in range(min(MAX_ID, len(locator)), self.shortest - 1, -1):
             rest = self._read(locator, length)
@@ -115,7 +115,7 @@ class Template:
 
     def _ends(self, tail: str) -> bool:
         if self.ending == "any":
-            return len(tail) > 1 and tail[0] == "." and "/" not in tail
+            return len(tail) > 1 and tail[0] == "." and "/" not in tail and "." not in tail[1:]
         return not tail if self.ending is None else tail in self.ending
 
 

@@ -35,7 +35,7 @@ from gateway.app import opened
 from gateway.fhir import Version
 from gateway.protocol.negotiation import Format
 from gateway.routing import Location
-from gateway.server import Pipeline, PublicServer
+from gateway.server import HttpServer, Pipeline
 from gateway.settings import load
 from gateway.telemetry import Telemetry
 from tests.support.raw_http import Answer
@@ -129,7 +129,7 @@ async def composed(directory: Path, **fhir: Any) -> AsyncIterator[Service]:
         stack.push_async_callback(asyncio.to_thread, telemetry.close)
         gateway = await stack.enter_async_context(opened(load(path, {}), telemetry=telemetry))
         pipeline = Pipeline(gateway.handlers, telemetry)
-        server = PublicServer(pipeline, keepalive=5)
+        server = HttpServer(pipeline, keepalive=5)
         listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
         stack.push_async_callback(server.shutdown, 0.5)
         stack.callback(listener.close)

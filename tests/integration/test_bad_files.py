@@ -36,8 +36,11 @@ def strange(root: Path) -> dict[str, int]:
     (root / "link-fifo").symlink_to("fifo")
     (root / "link-device").symlink_to("/dev/zero")
     (root / "link-process").symlink_to("/proc/self/environ")
+    directory = os.open(root, os.O_RDONLY)
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(root / "socket"))
+        # The address of a socket may have no more than 107 bytes.
+        listener.bind(f"/proc/self/fd/{directory}/socket")
+    os.close(directory)
     (root / "unreadable").write_bytes(CANARY.encode())
     (root / "unreadable").chmod(0)
     (root / "locked").mkdir()
@@ -51,24 +54,28 @@ def strange(root: Path) -> dict[str, int]:
 async def test_what_is_no_readable_file_is_refused_and_never_opened(local: bool, tmp_path: Path) -> None:
     root = tmp_path / "archive"
     root.mkdir()
+    root.chmod(0o755)
     expected = await asyncio.to_thread(strange, root)
-    async with service({"letters": folder(root, local=local)}) as at:
-        with unprivileged():
-            async with connect(at.host, at.port) as connection:
-                for name, status in expected.items():
-                    for method in ("GET", "HEAD"):
-                        await connection.send(request(f"/R4/Binary/{name}", method=method))
-                        answer = await connection.answer(method)
-                        assert answer.status == status, name
-                        assert CANARY.encode() not in answer.body
-                        if status != 200 and method == "GET":
-                            outcome(answer)
-                    await connection.send(request("/R4/Binary/letter"))
-                    assert (await connection.answer()).body == LETTER.data
-            assert len(await at.lines(3 * len(expected))) == 3 * len(expected)
-            for secret in (CANARY, str(tmp_path), *expected):
-                if secret not in ("letter", "folder", "socket"):
-                    assert secret not in at.log.getvalue()
+    try:
+        async with service({"letters": folder(root, local=local)}) as at:
+            with unprivileged():
+                async with connect(at.host, at.port) as connection:
+                    for name, status in expected.items():
+                        for method in ("GET", "HEAD"):
+                            await connection.send(request(f"/R4/Binary/{name}", method=method))
+                            answer = await connection.answer(method)
+                            assert answer.status == status, name
+                            assert CANARY.encode() not in answer.body
+                            if status != 200 and method == "GET":
+                                outcome(answer)
+                        await connection.send(request("/R4/Binary/letter"))
+                        assert (await connection.answer()).body == LETTER.data
+                assert len(await at.lines(3 * len(expected))) == 3 * len(expected)
+                for secret in (CANARY, str(tmp_path), *expected):
+                    if secret not in ("letter", "folder", "socket"):
+                        assert secret not in at.log.getvalue()
+    finally:
+        (root / "locked").chmod(0o700)
 
 
 @pytest.mark.parametrize("local", [True, False], ids=["local", "network"])

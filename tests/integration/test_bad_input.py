@@ -99,7 +99,7 @@ def fields() -> dict[str, Case]:
         "expect: garbage": Case(200, fields={"Expect": CANARY}),
         "content type: garbage": Case(200, fields={"Content-Type": f"{CANARY}; charset=\xff"}),
         "content encoding": Case(200, fields={"Content-Encoding": "gzip", "Accept-Encoding": f"{CANARY};q=0"}),
-        "cookie": Case(200, fields={"Cookie": f"session={CANARY}", "Authorization": f"Bearer {CANARY}"}),
+        "cookie": Case(200, fields={"Cookie": f"sid={CANARY}", "Authorization": f"Bearer {CANARY}"}),
         "request id: markup": Case(200, fields={"X-Request-Id": f"<{CANARY}>", "X-Correlation-Id": f"${{{CANARY}}}"}),
         "request id: a header": Case(200, fields={"X-Request-Id": f"a\r\nX-Canary: {CANARY}"}),
         "request id: a bare return": Case(400, fields={"X-Request-Id": f"a\rX-Canary: {CANARY}"}),

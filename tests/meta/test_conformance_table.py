@@ -147,7 +147,7 @@ class TestAll:
 def test_without(): pass
 
 @pytest.mark.requirement("CC-06")
-def helper(): pass
+def prepare(): pass
 
 TEXT = 'pytest.mark.requirement("CC-07")'
 """

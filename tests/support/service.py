@@ -23,7 +23,7 @@ from gateway.handlers import Handlers
 from gateway.protocol.interactions import Bases
 from gateway.protocol.profile import PROFILES, Profile
 from gateway.routing import Location, Route, Router, Scheme
-from gateway.server import Pipeline, PublicServer
+from gateway.server import HttpServer, Pipeline
 from gateway.source import Limits, Source, services
 from gateway.spool import Spool
 from gateway.telemetry import Telemetry
@@ -135,7 +135,7 @@ async def service(
             },
         )
         pipeline = Pipeline(handlers, telemetry)
-        server = PublicServer(pipeline, keepalive=5)
+        server = HttpServer(pipeline, keepalive=5)
         listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
         stack.push_async_callback(server.shutdown, 0.5)
         stack.callback(listener.close)

@@ -43,13 +43,26 @@ async def test_a_stem_and_anything(tmp_path: Path, local: bool) -> None:
     async with archive(tmp_path, local=local) as adapter:
         assert await adapter.resolve("one") == "one.pdf"
         assert await adapter.resolve("ab/deep") == "ab/deep.tif"
-        assert await adapter.resolve("archive") == "archive.tar.gz"
         assert await adapter.resolve("archive.tar") == "archive.tar.gz"
         assert await adapter.resolve("1.2.3") == "1.2.3.pdf"
         with pytest.raises(Ambiguous) as ambiguous:
             await adapter.resolve("two")
         assert "two." not in str(ambiguous.value)
-        for stem in ("none", "three", "folder", "link", "fifo", "zz/deep", "one.pdf", "one/deep", "on", "ab"):
+        for stem in (
+            "archive",
+            "1",
+            "1.2",
+            "none",
+            "three",
+            "folder",
+            "link",
+            "fifo",
+            "zz/deep",
+            "one.pdf",
+            "one/deep",
+            "on",
+            "ab",
+        ):
             with pytest.raises(NotFound):
                 await adapter.resolve(stem)
         for stem in ("", "ab/", "../one", "ab/..", "/one", "a\\b"):

@@ -144,7 +144,7 @@ async def test_resolve_finds_the_one_that_begins_with_the_stem(harness: Harness)
     for name in ("17.pdf", "171.pdf", "18.pdf", "18.tif", "19", "20.tar.gz"):
         adapter.put(name, b"x")
     assert await adapter.resolve("17") == "17.pdf"
-    assert await adapter.resolve("20") == "20.tar.gz"
+    assert await adapter.resolve("20.tar") == "20.tar.gz"
     assert await adapter.resolve("18", (".tif", ".png")) == "18.tif"
     assert await adapter.resolve("19", ("",)) == "19"
     with pytest.raises(Ambiguous):

@@ -265,6 +265,53 @@ async def test_a_file_replaced_by_rename_while_it_is_read_is_delivered_as_it_was
         assert (await at.ask("/R4/Binary/large.bin")).body == b"new letter"
 
 
+@pytest.mark.parametrize("size", [300_000, 1_000_000, 3_000_000])
+async def test_bytes_already_sent_do_not_change_with_the_file(tmp_path: Path, size: int) -> None:
+    """Bytes that wait in a socket must be copies: the reader takes them after the file was overwritten in place."""
+    path = tmp_path / "letter.bin"
+    path.write_bytes(b"A" * size)
+    async with service({"letters": folder(tmp_path)}) as at, connect(at.host, at.port) as connection:
+        await connection.send(request("/R4/Binary/letter.bin"))
+        first = await connection.receive()
+        await asyncio.sleep(0.2)
+        with path.open("r+b") as file:
+            file.write(b"B" * size)
+        received = bytearray(first)
+        while connection.ending is Ending.OPEN and len(received.partition(b"\r\n\r\n")[2]) < size:
+            received += await connection.receive()
+        body = received.partition(b"\r\n\r\n")[2]
+        assert b"B" not in body
+        assert len(body) == size or connection.ending is Ending.RESET
+
+
+async def test_a_slow_reader_that_keeps_reading_is_not_cut_off(large: Path) -> None:
+    """The kernel calls a socket writable only when a third of its queue is free: slowness alone is not a stall."""
+    async with service({"letters": folder(large.parent)}, reader_timeout=0.4) as at:
+        async with connect(at.host, at.port, receive_buffer=16384) as connection:
+            await connection.send(request("/R4/Binary/large.bin"))
+            for _ in range(30):
+                await asyncio.sleep(0.05)
+                assert await connection.receive()
+            assert at.pipeline.in_flight == 1
+            assert connection.ending is Ending.OPEN
+
+
+async def test_a_small_document_that_nobody_takes_is_not_called_complete(tmp_path: Path) -> None:
+    (tmp_path / "small.bin").write_bytes(bytes(250_000))
+    async with service({"letters": folder(tmp_path)}, reader_timeout=0.3) as at:
+        async with connect(at.host, at.port, receive_buffer=4096) as connection:
+            await connection.send(request("/R4/Binary/small.bin?_format=json") * 40)
+            for _ in range(300):
+                if any(line["outcome"] == "aborted" for line in await at.lines()):
+                    break
+                await asyncio.sleep(0.02)
+            lines = await at.lines()
+            assert lines[-1]["outcome"] == "aborted"
+            await at.idle()
+            await connection.rest()
+            assert connection.ending is Ending.RESET
+
+
 @pytest.mark.parametrize("span", ["0-0", "1000-5000000", "20000000-", "-7000000"])
 async def test_ranges_of_a_large_file_are_its_own_bytes(large: Path, span: str) -> None:
     original = large.read_bytes()
