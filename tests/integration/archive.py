@@ -203,7 +203,8 @@ def binary(answer: Answer, version: Version, format: Format = Format.JSON) -> di
 
 def _base64_text(body: bytes, version: Version, format: Format) -> str | None:
     if format is Format.JSON:
-        return json.loads(body).get(version.content_element)
+        text: str | None = json.loads(body).get(version.content_element)
+        return text
     element = etree.fromstring(body).find(NAMESPACE + version.content_element)
     return None if element is None else element.get("value")
 
