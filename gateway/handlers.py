@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiohttp import web
 from multidict import CIMultiDictProxy
@@ -108,10 +108,12 @@ class Handlers:
         span = planned.span
         strong = self.documents.source(location).capabilities.strong_versions
         version = facts.descriptor.version if strong else None
-        async with self.documents.open(location, span, version=version) as document:
+        # The type was told from the beginning, which the part may not have.
+        told = replace(location, media_type=facts.media_type)
+        async with self.documents.open(told, span, version=version) as document:
             # Decided again from what was opened: it may not be what was looked at (C2).
             reply = plan(asked, document.facts, self.profile)
-            if reply.span != span:
+            if reply.span != span or document.facts.version_id != facts.version_id:
                 raise Changed("the document changed between the look and the open")
             return await self._send(request, reply, document, call)
 

@@ -137,7 +137,7 @@ def test_health_of_a_running_gateway_is_0(gateway: Gateway, ports: dict[str, str
 
 
 @pytest.mark.requirement("FR-10", "FR-157")
-async def test_the_log_of_a_session_has_only_listed_keys_and_nothing_of_what_was_asked(gateway: Gateway) -> None:
+async def test_the_log_has_only_listed_keys_and_nothing_of_what_was_asked(gateway: Gateway) -> None:
     letter, json_type = f"/R4/Binary/{CANARY}-letter", "application/fhir+json"
     told = {"User_Agent": CANARY, "Authorization": f"Bearer {CANARY}", "X_Request_Id": f"no {CANARY} id"}
     targets = [

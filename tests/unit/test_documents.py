@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from gateway.documents import HEAD_BYTES, SMALL, Documents, Facts
 from gateway.routing import Location, valid_id
 from gateway.source import Limits, Source, services
 from gateway.workers import Workers
+from tests.support.odd_source import in_chunks
 from tests.support.scripted import Script, ScriptedAdapter
 from tests.support.service import MakeAdapter, scripted, service
 
@@ -56,14 +58,6 @@ def memory(**held: bytes) -> MakeAdapter:
 
 def folder(root: Path) -> MakeAdapter:
     return lambda name, lent: FilesystemAdapter(name, FilesystemAdapter.Options(root=root), lent)
-
-
-def in_chunks(data: bytes, *sizes: int) -> list[bytes]:
-    pieces, at = [], 0
-    for size in sizes:
-        pieces.append(data[at : at + size])
-        at += size
-    return [piece for piece in [*pieces, data[at:]] if piece]
 
 
 async def media_type(of: Documents, location: Location = LETTER, span: Span | None = None) -> str:
@@ -140,6 +134,30 @@ async def test_the_type_does_not_depend_on_how_the_archive_cuts_its_pieces(cuts:
     async with documents(scripted({"letter.bin": script})) as of:
         assert await media_type(of) == ("image/tiff" if data is TIFF else "application/pdf")
         assert await read(of) == data, "what was looked at is not lost"
+
+
+class UnversionedAdapter(MemoryAdapter):
+    """Gives parts and has one place, but tells no version."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return replace(super().capabilities, strong_versions=False, max_open=1)
+
+    def _find(self, locator: str) -> Any:
+        found = super()._find(locator)
+        return replace(found, descriptor=replace(found.descriptor, version=None))
+
+
+@pytest.mark.parametrize("span", ["0-5", "5000-5010"])
+async def test_a_part_of_a_document_without_a_version_has_its_type_and_takes_one_place(span: str) -> None:
+    def make(name: str, lent: Services) -> MemoryAdapter:
+        adapter = UnversionedAdapter(name, MemoryOptions(), lent)
+        adapter.put("letter.bin", LATE_PDF)
+        return adapter
+
+    async with service({"letters": make}) as at:
+        answer = await at.ask("/R4/Binary/letter.bin", Range=f"bytes={span}")
+        assert (answer.status, answer.field("Content-Type")) == (206, "application/pdf")
 
 
 # --- the memory ------------------------------------------------------------------------------------------------------

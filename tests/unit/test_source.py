@@ -1,122 +1,22 @@
-"""A source keeps the contract whatever its adapter does: permits, deadlines, spans, counts, digests, blame."""
+"""A source keeps the contract whatever its adapter does: permits, deadlines, blame, threads that hang."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import io
 import json
 import threading
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import aclosing
 from typing import Any
 
-import hypothesis
-import hypothesis.strategies as st
 import pytest
 
-from adapters.contract import MAX_CHUNK, Caller, Capabilities, Content, Descriptor, Digest, Services, Span
-from adapters.errors import AdapterError, Busy, Changed, Corrupt, NotFound, SpanNotSatisfiable, TimedOut, Unavailable
-from gateway.source import Limits, Source, services
-from gateway.telemetry import Telemetry
-from gateway.workers import Workers
+from adapters.contract import Descriptor, Services
+from adapters.errors import Busy, Changed, Corrupt, NotFound, TimedOut, Unavailable
+from gateway.source import Limits
+from tests.support.odd_source import DATA, SOON, Bench, OddAdapter, bench
 from tests.support.raw_http import connect, request
-from tests.support.scripted import Script, ScriptedAdapter
+from tests.support.scripted import Script
 from tests.support.service import service
-
-SOON = Limits(max_open=2, queue_timeout=0.05, open_timeout=0.1, idle_timeout=0.1)
-
-DATA = bytes(range(256)) * 4
-
-
-class OddAdapter(ScriptedAdapter):
-    """A scripted adapter with the faults that a script cannot have."""
-
-    max_open: int | None = None
-    answers: Span | None = None
-    """The span it says that its chunks are, whatever was asked."""
-    fails_leaving: BaseException | None = None
-    """What leaving a document raises."""
-    fails_ending: BaseException | None = None
-    """What closing the chunks before their end raises."""
-    fails_closing: BaseException | None = None
-    """What leaving the adapter raises."""
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return Capabilities(
-            local=False, spans=False, cheap_stat=False, strong_versions=False, immutable=False, per_caller=False,
-            max_open=self.max_open,
-        )  # fmt: skip
-
-    @asynccontextmanager
-    async def open(
-        self, locator: str, span: Span | None = None, *, version: str | None = None, caller: Caller | None = None
-    ) -> AsyncIterator[Content]:
-        async with super().open(locator, span, version=version) as content:
-            yield Content(content.descriptor, self.answers or content.span, content.chunks)
-        if self.fails_leaving is not None:
-            raise self.fails_leaving
-
-    async def _chunks(self, script: Script) -> AsyncIterator[bytes]:
-        try:
-            async for chunk in super()._chunks(script):
-                yield chunk
-        finally:
-            if self.fails_ending is not None:
-                raise self.fails_ending
-
-    async def __aexit__(self, *error: object) -> None:
-        if self.fails_closing is not None:
-            raise self.fails_closing
-
-    async def resolve(self, stem: str, suffixes: tuple[str, ...] | None = None) -> str:
-        raise LookupError(stem)
-
-    async def probe(self) -> None:
-        await asyncio.Event().wait()
-
-
-class Bench:
-    """A source over scripts, and what its adapter logged."""
-
-    def __init__(self, scripts: dict[str, Script], limits: Limits, threads: int) -> None:
-        self.log = io.StringIO()
-        self.telemetry = Telemetry(form="json", stream=self.log, key=b"test")
-        self.workers = Workers("letters", threads)
-        self.adapter = OddAdapter("letters", None, services(self.workers, self.telemetry.log), scripts=scripts)
-        self.source = Source("letters", self.adapter, limits=limits, workers=self.workers)
-
-    async def read(self, locator: str = "a", span: Span | None = None) -> bytes:
-        async with self.source.open(locator, span) as content:
-            return b"".join([chunk async for chunk in content.chunks])
-
-    def is_free(self) -> bool:
-        """Whether all permits are there."""
-        return self.source.open_count == 0 and all(script.open_now == 0 for script in self.adapter.scripts.values())
-
-
-@asynccontextmanager
-async def bench(
-    scripts: dict[str, Script] | Script, *, limits: Limits = SOON, threads: int = 2, **oddities: Any
-) -> AsyncIterator[Bench]:
-    made = Bench(scripts if isinstance(scripts, dict) else {"a": scripts}, limits, threads)
-    for name, value in oddities.items():
-        setattr(made.adapter, name, value)
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(asyncio.to_thread, made.telemetry.close)
-        await stack.enter_async_context(made.source)
-        yield made
-
-
-def in_chunks(data: bytes, *sizes: int) -> list[bytes]:
-    """`data` in pieces of these sizes, the rest in one."""
-    pieces, at = [], 0
-    for size in sizes:
-        pieces.append(data[at : at + size])
-        at += size
-    return [piece for piece in [*pieces, data[at:]] if piece]
-
 
 # --- permits ---------------------------------------------------------------------------------------------------------
 
@@ -387,124 +287,6 @@ async def test_a_failure_to_let_go_is_no_second_answer() -> None:
         assert (await connection.answer()).body == DATA * 2
         assert (await connection.answer()).body == b"next"
         assert [(line["status"], line["outcome"]) for line in await at.lines(2)] == [(200, "complete")] * 2
-
-
-# --- spans -----------------------------------------------------------------------------------------------------------
-
-
-@hypothesis.given(
-    size=st.integers(0, 40),
-    cuts=st.lists(st.integers(1, 10), max_size=8),
-    start=st.integers(0, 45),
-    length=st.none() | st.integers(1, 45),
-    known=st.booleans(),
-)
-async def test_a_span_is_cut_out_of_an_adapter_that_gives_the_whole(
-    size: int, cuts: list[int], start: int, length: int | None, known: bool
-) -> None:
-    data = bytes(range(size))
-    span = Span(start, None if length is None else start + length)
-    hypothesis.assume(known or (span.stop is not None and span.stop <= size))
-    script = Script(in_chunks(data, *cuts), size="true" if known else None)
-    async with bench(script) as at:
-        if start >= size:
-            with pytest.raises(SpanNotSatisfiable) as failed:
-                await at.read("a", span)
-            assert failed.value.size == size
-        else:
-            async with at.source.open("a", span) as content:
-                assert content.span == (span.within(size) if known else span)
-                chunks = [chunk async for chunk in content.chunks]
-            assert b"".join(chunks) == data[span.start : span.stop]
-            assert all(chunks), "no piece is empty"
-        assert at.is_free()
-
-
-async def test_pulling_stops_with_the_last_byte_wanted() -> None:
-    script = Script([b"abcd", b"efgh", asyncio.Event()], size=100)
-    async with bench(script) as at:
-        assert await at.read("a", Span(2, 8)) == b"cdefgh"
-        assert script.pulled == 2
-
-
-@pytest.mark.parametrize(
-    ("asked", "answers"),
-    [
-        (Span(2, 9), Span(5, 10)),
-        (Span(2, 9), Span(0, 6)),
-        (Span(2, 9), Span(3, 8)),
-        (None, Span(0, 6)),
-        (None, Span(1, 10)),
-        (Span(0), Span(0, 6)),
-    ],
-)
-async def test_an_answer_to_another_question_is_refused_before_its_first_byte(
-    asked: Span | None, answers: Span
-) -> None:
-    script = Script([b"0123456789"[answers.start : answers.stop]], size=10)
-    async with bench(script, answers=answers) as at, at.source.open("a", asked) as content:
-        with pytest.raises(Corrupt):
-            await anext(content.chunks)
-        assert script.pulled == 0
-
-
-# --- counts and digests ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "script",
-    [
-        Script([b"abc", b"def"], size=7),
-        Script([b"abc", b"def"], size=5),
-        Script([b"abc", b"def", b"ghi"], size=6),
-        Script([], size=1),
-        Script([b"abc"], size=0),
-        Script([b"abc", b"", b"def"], size=6),
-        Script([b"x" * (MAX_CHUNK + 1)]),
-        Script([b"abc", b"def"], digest=Digest("sha256", bytes(32))),
-        Script([b"abc", b"def"], size=None, digest=Digest("sha1", bytes(20))),
-    ],
-    ids=["short", "long", "one too many", "nothing", "something", "empty piece", "huge piece", "digest", "no size"],
-)
-async def test_a_body_that_is_not_what_was_announced_never_ends_well(script: Script) -> None:
-    async with bench(script) as at:
-        received = []
-        async with at.source.open("a") as content:
-            with pytest.raises(Corrupt) as failed:
-                async for chunk in content.chunks:
-                    received.append(chunk)
-        assert failed.value.source == "letters"
-        promised = b"".join(step for step in script.steps if isinstance(step, bytes))
-        assert len(b"".join(received)) < max(len(promised), 1), "the last piece was held back"
-
-
-@pytest.mark.parametrize("size", ["true", None])
-@pytest.mark.parametrize("algorithm", ["sha1", "sha256"])
-async def test_a_digest_that_agrees_lets_the_last_piece_out(algorithm: str, size: str | None) -> None:
-    digest = Digest(algorithm, hashlib.new(algorithm, DATA).digest())
-    async with bench(Script(in_chunks(DATA, 100, 1), size=size, digest=digest)) as at:
-        assert await at.read() == DATA
-
-
-async def test_a_digest_of_an_unknown_kind_is_the_adapters_fault() -> None:
-    async with bench(Script([DATA], digest=Digest("crc-8", bytes(1)))) as at:
-        with pytest.raises(AdapterError) as failed:
-            await at.read()
-        assert failed.value.source == "letters"
-
-
-async def test_a_part_is_not_held_against_the_digest_of_the_whole() -> None:
-    async with bench(Script([DATA], digest=Digest("sha1", bytes(20)))) as at:
-        assert await at.read("a", Span(1, 5)) == DATA[1:5]
-
-
-async def test_chunks_are_closed_with_their_context() -> None:
-    script = Script([DATA] * 3)
-    async with bench(script) as at:
-        async with at.source.open("a") as content, aclosing(content.chunks) as chunks:  # type: ignore[type-var]
-            await anext(chunks)
-        assert script.left_with == [None]
-        assert at.is_free()
 
 
 # --- wedged ----------------------------------------------------------------------------------------------------------
