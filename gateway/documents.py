@@ -29,7 +29,7 @@ SMALL = 256 * 1024
 """Up to this size in bytes a local document is read at once and answered in one write."""
 
 PIECE = 768 * 1024
-"""Bytes of a large local document read at a time; a multiple of 3, so that base64 never carries. A quarter of it costs a third more time."""
+"""Bytes of a large local document read at a time; a multiple of 3, so that base64 never carries."""
 
 REMEMBERED_TYPES = 50_000
 """Media types kept by (source, locator, version); about 10 MiB when full."""

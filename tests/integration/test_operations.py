@@ -154,7 +154,6 @@ async def test_the_log_has_only_listed_keys_and_nothing_of_what_was_asked(gatewa
         f"/{CANARY}",
         "/STU3/metadata",
     ]
-    before = len(request_lines(gateway))
     answers = [await ask(gateway.port, target, **told) for target in targets]
     answers.append(await ask(gateway.port, letter, Accept=f"{CANARY}/{CANARY}, {json_type};q=0"))
     answers.append(await ask(gateway.port, letter, X_Request_Id="plain-id", Range="bytes=0-3"))
@@ -167,7 +166,7 @@ async def test_the_log_has_only_listed_keys_and_nothing_of_what_was_asked(gatewa
         answers += await exchange("127.0.0.1", gateway.port, bytes_sent.encode())
     assert {200, 206, 400, 404, 406, 503} <= {answer.status for answer in answers}
 
-    requests = await lines_after(gateway, before, len(answers))
+    requests = await lines_of(gateway, answers)
     lines = gateway.lines()
     assert {key for line in lines for key in line} <= KEYS
     assert CANARY not in gateway.server.log.read_text().lower()
@@ -181,19 +180,19 @@ def request_lines(gateway: Gateway) -> list[dict[str, Any]]:
     return [line for line in gateway.lines() if line.get("event") == "request"]
 
 
-async def lines_after(gateway: Gateway, before: int, count: int) -> list[dict[str, Any]]:
-    """The request lines after the first `before`, once there are `count` of them: a thread writes them in a moment."""
+async def lines_of(gateway: Gateway, answers: list[Answer]) -> list[dict[str, Any]]:
+    """The lines of these answers' requests, once all are there: a thread writes them in a moment."""
+    ids = [answer.field("X-Request-Id") for answer in answers]
     async with asyncio.timeout(5):
-        while len(request_lines(gateway)) < before + count:  # noqa: ASYNC110
+        while len(found := [line for line in request_lines(gateway) if line["request_id"] in ids]) < len(ids):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
-    return request_lines(gateway)[before:]
+    return sorted(found, key=lambda line: ids.index(line["request_id"]))
 
 
 async def test_lines_of_one_document_can_be_matched_but_not_read_back(gateway: Gateway) -> None:
-    before = len(request_lines(gateway))
-    for target in (f"/R4/Binary/{CANARY}-letter", f"/STU3/Binary/{CANARY}-letter", f"/R4/Binary/other-{CANARY}"):
-        await ask(gateway.port, target)
-    first, second, other = (line["document"] for line in await lines_after(gateway, before, 3))
+    targets = (f"/R4/Binary/{CANARY}-letter", f"/STU3/Binary/{CANARY}-letter", f"/R4/Binary/other-{CANARY}")
+    answers = [await ask(gateway.port, target) for target in targets]
+    first, second, other = (line["document"] for line in await lines_of(gateway, answers))
     assert first == second != other
 
 
