@@ -23,7 +23,7 @@ from adapters.contract import (
     Services,
     Span,
 )
-from adapters.errors import Busy, SpanNotSatisfiable, Unavailable
+from adapters.errors import AdapterError, Busy, CredentialsRejected, SpanNotSatisfiable, Unavailable
 from gateway.blame import Blame, blamed
 from gateway.deadline import within
 from gateway.errors import Wedged
@@ -55,6 +55,7 @@ class Source:
         self._permits = asyncio.Semaphore(limits.max_open)
         self.open_count = 0
         self.entered = False
+        self._rejected = False
 
     def __repr__(self) -> str:
         return f"<Source {self.name} open={self.open_count} {self._workers!r}>"
@@ -64,9 +65,14 @@ class Source:
         return self.adapter.capabilities
 
     async def __aenter__(self) -> Self:
-        with Blame(self.name):
-            async with asyncio.timeout(self.limits.open_timeout):
-                await self.adapter.__aenter__()
+        self._rejected = False
+        try:
+            with Blame(self.name):
+                async with asyncio.timeout(self.limits.open_timeout):
+                    await self.adapter.__aenter__()
+        except CredentialsRejected:
+            self._rejected = True
+            raise
         self.entered = True
         declared = self.adapter.capabilities.max_open
         if declared is not None and declared < self.limits.max_open:
@@ -122,7 +128,12 @@ class Source:
 
     def _refuse_when_away(self) -> None:
         if not self.entered:
-            away = Unavailable("the source has been away since the gateway started")
+            since = "since the gateway started"
+            away: AdapterError = (
+                CredentialsRejected(f"the archive has refused the gateway's account {since}")
+                if self._rejected
+                else Unavailable(f"the source has been away {since}")
+            )
             away.source = self.name
             raise away
         if self._workers.wedged(self.limits.open_timeout):

@@ -3,8 +3,8 @@
     from adapters.testing import AdapterConformance, Harness        # with pytest
     from adapters.testing import check_adapter                      # without
 
-Rules of this package: it ships with the gateway so that adapters elsewhere can be tested with it; nothing in the
-product imports it. pytest is needed for `AdapterConformance` alone, which is loaded when it is asked for.
+Rules of this package: it ships with the gateway so that adapters elsewhere can be tested with it; of the product only
+the command `adapter test` imports it. pytest is needed for `AdapterConformance` alone, which is loaded when it is asked for.
 docs/adapters.md is the guide.
 """
 
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from adapters.testing.check import Check, Violation
 from adapters.testing.checks import CHECKS
 from adapters.testing.harness import Harness, RecordingLog
-from adapters.testing.runner import Report, Result, Verdict, check_adapter, run_check
+from adapters.testing.runner import Report, Result, Verdict, check_adapter, run_check, run_fresh
+from adapters.testing.site import CannotSurvey, SiteHarness, survey
 
 if TYPE_CHECKING:
     from adapters.testing.suite import AdapterConformance
@@ -21,15 +22,19 @@ if TYPE_CHECKING:
 __all__ = [
     "CHECKS",
     "AdapterConformance",
+    "CannotSurvey",
     "Check",
     "Harness",
     "RecordingLog",
     "Report",
     "Result",
+    "SiteHarness",
     "Verdict",
     "Violation",
     "check_adapter",
     "run_check",
+    "run_fresh",
+    "survey",
 ]
 
 

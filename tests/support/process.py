@@ -23,9 +23,16 @@ from tests.support.ports import accepts
 
 PACKAGES = {
     "fusermount3": "fuse3",
+    "kadmin.local": "krb5-admin-server",
+    "kdb5_util": "krb5-kdc",
+    "kinit": "krb5-user",
+    "krb5kdc": "krb5-kdc",
     "nginx": "nginx",
+    "pdbedit": "samba",
     "redis-server": "redis-server",
+    "setpriv": "util-linux",
     "smbclient": "smbclient",
+    "smbcontrol": "samba",
     "smbd": "samba",
     "wrk": "wrk",
 }
