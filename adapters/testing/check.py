@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from adapters.contract import Capabilities
 from adapters.testing.harness import Harness
+from adapters.testing.site import SiteHarness
 
 Subjects = Harness | type[Harness]
 
@@ -22,10 +24,15 @@ class Violation(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A condition without which a check says nothing. `reason` completes "not applicable: ..."."""
+    """A condition without which a check says nothing. `reason` completes "not applicable: ...", `at_a_site` does so
+    where the kit runs on a site's own archive."""
 
     met: Callable[[Subjects], bool]
     reason: str
+    at_a_site: str | None = None
+
+    def reason_for(self, harness: Subjects) -> str:
+        return self.at_a_site if self.at_a_site and is_site(harness) else self.reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,7 @@ class Check:
 
     def excluded(self, harness: Subjects) -> str | None:
         """Why this check does not apply to `harness` (or its class); None when it applies."""
-        return next((need.reason for need in self.needs if not need.met(harness)), None)
+        return next((need.reason_for(harness) for need in self.needs if not need.met(harness)), None)
 
 
 def check(
@@ -77,7 +84,11 @@ def hook(name: str, cannot: str) -> Need:
         kind = harness if isinstance(harness, type) else type(harness)
         return getattr(kind, name) is not getattr(Harness, name)
 
-    return Need(overridden, f"the harness has no `{name}`: it cannot {cannot}")
+    return Need(
+        overridden,
+        f"the harness has no `{name}`: it cannot {cannot}",
+        f"a site's archive is only read: the kit cannot {cannot}",
+    )
 
 
 def declared(name: str, value: bool = True) -> Need:
@@ -97,6 +108,17 @@ def capabilities_of(harness: Subjects) -> Capabilities:
     return found
 
 
+def is_site(harness: Subjects) -> TypeGuard[SiteHarness | type[SiteHarness]]:
+    """Whether the kit runs on a site's own archive."""
+    return issubclass(harness if isinstance(harness, type) else type(harness), SiteHarness)
+
+
+def open_together(harness: Subjects) -> int | None:
+    """How many documents may be open together, as the adapter declares and the site allows; None for no limit."""
+    return harness.at_once if is_site(harness) else capabilities_of(harness).max_open
+
+
+SEED = Need(lambda harness: not is_site(harness), "the check stores documents, and a site's archive is only read")
 LIVE = hook("live", "count what is open in the archive")
 CUT = hook("cut_after", "break the archive off in the middle of a document")
 OFFLINE = hook("offline", "take the archive away")
@@ -105,5 +127,13 @@ WITHDRAW = hook("withdraw", "withdraw a document")
 MUTABLE = declared("immutable", False)
 SPANS = declared("spans")
 STRONG_VERSIONS = declared("strong_versions")
-FILE = Need(lambda harness: harness.offers_file, "the harness says that no `Content.file` is offered")
-SECRETS = Need(lambda harness: bool(harness.secrets), "the harness names no secret option values in `secrets`")
+FILE = Need(
+    lambda harness: harness.offers_file,
+    "the harness says that no `Content.file` is offered",
+    "the adapter offers no `Content.file` here",
+)
+SECRETS = Need(
+    lambda harness: bool(harness.secrets),
+    "the harness names no secret option values in `secrets`",
+    "the source's options hold no secret in clear",
+)

@@ -89,12 +89,7 @@ async def check_adapter(make_harness: MakeHarness, *, tell: Callable[[str], None
     """
     results: list[Result] = []
     for check in CHECKS:
-        made = make_harness()
-        if isinstance(made, Harness):
-            result = await run_check(check, made)
-        else:
-            async with entering(made) as harness:
-                result = await run_check(check, harness)
+        result = await run_fresh(check, make_harness)
         results.append(result)
         if tell is not None:
             tell(str(result))
@@ -102,6 +97,15 @@ async def check_adapter(make_harness: MakeHarness, *, tell: Callable[[str], None
     if tell is not None:
         tell(report.summary)
     return report
+
+
+async def run_fresh(check: Check, make_harness: MakeHarness) -> Result:
+    """Run one check on a harness made for it. Raises what `make_harness` raises."""
+    made = make_harness()
+    if isinstance(made, Harness):
+        return await run_check(check, made)
+    async with entering(made) as harness:
+        return await run_check(check, harness)
 
 
 async def run_check(check: Check, harness: Harness) -> Result:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from adapters.contract import Adapter, Content, Descriptor, Span
-from adapters.testing.check import Violation, capabilities_of
+from adapters.testing.check import Violation, capabilities_of, is_site
 from adapters.testing.harness import Harness
+from adapters.testing.site import Document
 
 MiB = 1 << 20
 
@@ -181,6 +182,19 @@ async def settled(value: Value | Awaitable[Value]) -> Value:
 async def seed(harness: Harness, data: bytes, media_type: str | None = None) -> str:
     """Store `data` behind the adapter's back; its locator."""
     return await settled(harness.seed(data, media_type=media_type))
+
+
+async def documents(harness: Harness, *sizes: int, media_type: str | None = None) -> Sequence[Document]:
+    """Documents to read: new ones of these sizes, no two alike; in a site's archive its own, the largest first."""
+    if is_site(harness):
+        return harness.documents
+    stored = [sample(size, variant) for variant, size in enumerate(sizes)]
+    return [Document(await seed(harness, data, media_type), data, media_type) for data in stored]
+
+
+async def document(harness: Harness, size: int, *, media_type: str | None = None) -> Document:
+    """One document to read: a new one of `size` bytes; in a site's archive its largest."""
+    return (await documents(harness, size, media_type=media_type))[0]
 
 
 def sample(size: int, variant: int = 0) -> bytes:

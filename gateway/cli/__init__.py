@@ -13,7 +13,7 @@ import os
 import click
 
 from gateway import __version__
-from gateway.cli import configuring, inspecting, serving
+from gateway.cli import adapter, configuring, inspecting, serving
 from gateway.cli.demonstrating import demo
 
 
@@ -36,6 +36,7 @@ for command in (
     inspecting.fetch,
     configuring.config,
     inspecting.adapters,
+    adapter.adapter,
     inspecting.explain,
     serving.health,
     demo,

@@ -113,7 +113,14 @@ RULES = (
     Rule(
         "even the composition root learns of adapters from the registry",
         REGISTRY_READERS,
+        but=("gateway.cli.adapter_kit",),
         only=("gateway", *CONTRACT, "adapters.registry"),
+    ),
+    Rule(
+        "only the command `adapter test` runs the conformance kit",
+        PACKAGES,
+        but=("adapters.testing", "gateway.cli.adapter_kit"),
+        never=("adapters.testing",),
     ),
     Rule("only the command line starts the composition root", PACKAGES, COMPOSERS, never=("gateway.app",)),
     Rule("only the command line knows its commands", PACKAGES, COMPOSERS, never=COMMANDS),
@@ -131,6 +138,8 @@ RULES = (
     home("pybase64", "gateway.fhir"),
     home("lxml", "gateway.fhir", "adapters.xds"),
     home("smbprotocol", "adapters.smb"),
+    home("spnego", "adapters.smb"),
+    home("cryptography", "adapters.smb.wire"),
     home("click", "gateway.cli"),
     home("rich", "gateway.cli"),
     home("reportlab", "gateway.demo"),

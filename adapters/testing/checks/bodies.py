@@ -6,15 +6,19 @@ Rules of this module: checks only; see `adapters.testing.check`.
 from __future__ import annotations
 
 from adapters.contract import MAX_CHUNK, Content
-from adapters.testing.check import CUT, MUTABLE, REPLACE, Violation, check
+from adapters.testing.check import CUT, MUTABLE, REPLACE, SEED, Violation, check
 from adapters.testing.harness import Harness
-from adapters.testing.subject import MiB, chunks_of, entered, entering, first_chunk, sample, seed, settled
+from adapters.testing.subject import MiB, chunks_of, documents, entered, entering, first_chunk, sample, seed, settled
 
 _CUT_SIZE = 400_000
 _CUTS = (0, 1, 250_001, _CUT_SIZE - 1)
 
 
-@check("C6.1", cure="read to the end of the object; text modes, decoding and trimming have no place in an adapter")
+@check(
+    "C6.1",
+    cure="read to the end of the object; text modes, decoding and trimming have no place in an adapter",
+    needs=[SEED],
+)
 async def documents_come_back_bit_identical(harness: Harness) -> None:
     """A document is evidence; sizes around the adapter's own chunk are where readers lose or repeat bytes."""
     chunk = await _chunk_of(harness)
@@ -44,13 +48,13 @@ def _first_difference(data: bytes, got: bytes) -> str:
 async def chunks_have_the_right_form(harness: Harness) -> None:
     """Memory per reader is a few chunks; an empty chunk looks like the end to some readers."""
     async with entered(harness) as subject:
-        for size in (0, 1, 300_001, 3 * MiB):
-            async with subject.open(await seed(harness, sample(size))) as content:
+        for document in await documents(harness, 0, 1, 300_001, 3 * MiB):
+            async with subject.open(document.locator) as content:
                 for chunk in await chunks_of(content):
                     if type(chunk) is not bytes:
                         raise Violation(f"a chunk is of type {type(chunk).__name__}, not bytes")
                     if not chunk:
-                        raise Violation(f"an empty chunk came of a document of {size} bytes")
+                        raise Violation(f"an empty chunk came of a document of {len(document.data)} bytes")
                     if len(chunk) > MAX_CHUNK:
                         raise Violation(f"a chunk has {len(chunk)} bytes; the largest allowed has {MAX_CHUNK}")
 

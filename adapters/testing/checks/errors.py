@@ -27,6 +27,7 @@ from adapters.testing.subject import (
     Subject,
     cancelled_at,
     chunks_of,
+    document,
     entered,
     entering,
     first_chunk,
@@ -113,7 +114,7 @@ def _judge_in_a_body(what: str, error: Exception | None) -> None:
 @check("C9.4", cure="end `with translate(...)` before the `yield`, and let `open` re-raise what is thrown in there")
 async def an_error_of_the_reader_comes_back_unchanged(harness: Harness) -> None:
     """A closed browser tab is an OSError: blamed on the archive, it would shut the archive off for everybody."""
-    locator = await seed(harness, sample(_SIZE))
+    locator = (await document(harness, _SIZE)).locator
     thrown = ConnectionResetError(104, "reader"), TimeoutError("reader"), KeyError("reader"), EOFError("reader")
     async with entered(harness) as subject:
         for error in thrown:
@@ -134,7 +135,7 @@ async def an_error_of_the_reader_comes_back_unchanged(harness: Harness) -> None:
 @check("C9.5", cure="catch `Exception`, never `BaseException`; re-raise CancelledError at once")
 async def cancellation_stays_cancellation(harness: Harness) -> None:
     """A cancelled request that turns into an error is counted as a failure of the archive."""
-    locator = await seed(harness, sample(_SIZE))
+    locator = (await document(harness, _SIZE)).locator
     async with entered(harness) as subject:
         async for ended in cancelled_at(subject, locator):
             if ended not in (CANCELLED, DONE):
@@ -188,7 +189,7 @@ def _parts(locator: str) -> set[str]:
 @check("C12.1", cure="name the operation and a code, never the object; `translate(..., doing=...)` words it so")
 async def no_error_names_the_document(harness: Harness) -> None:
     """File names hold names and NHS numbers, and errors end in logs that are read by many."""
-    locator = await seed(harness, sample(_SIZE))
+    locator = (await document(harness, _SIZE)).locator
     async with entered(harness) as subject:
         for name, error in await _provoked(harness, subject, locator):
             if any(part in _texts(error) for part in _parts(name)):
@@ -201,7 +202,7 @@ async def no_error_names_the_document(harness: Harness) -> None:
 @check("C12.2", cure="keep locators out of `__repr__` and out of every field handed to `self.services.log`")
 async def no_repr_and_no_log_line_names_the_document(harness: Harness) -> None:
     """What is printed in a traceback or a debug line was not meant to be read by those who read it."""
-    locator = await seed(harness, sample(_SIZE))
+    locator = (await document(harness, _SIZE)).locator
     async with entered(harness) as subject:
         async with subject.open(locator) as content:
             await first_chunk(content)
@@ -219,7 +220,7 @@ async def no_repr_and_no_log_line_names_the_document(harness: Harness) -> None:
 )
 async def no_text_shows_a_secret(harness: Harness) -> None:
     """Options are printed by `check` and in support bundles; error texts go to dashboards."""
-    locator = await seed(harness, sample(_SIZE))
+    locator = (await document(harness, _SIZE)).locator
     async with entered(harness) as subject:
         adapter = subject.adapter
         errors = [error for _, error in await _provoked(harness, subject, locator)]

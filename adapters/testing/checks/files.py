@@ -12,7 +12,7 @@ from adapters.contract import LocalFile, Span
 from adapters.errors import Changed, Corrupt
 from adapters.testing.check import FILE, MUTABLE, REPLACE, SPANS, Violation, check
 from adapters.testing.harness import Harness
-from adapters.testing.subject import chunks_of, entered, expecting, sample, seed, settled
+from adapters.testing.subject import chunks_of, document, entered, expecting, sample, seed, settled
 
 _SIZE = 300_001
 
@@ -24,16 +24,17 @@ async def _read(file: LocalFile, offset: int, length: int) -> bytes:
 @check("F.1", cure="read with `os.pread` on the descriptor that was opened, whatever its position", needs=[FILE])
 async def the_file_holds_what_the_chunks_carry(harness: Harness) -> None:
     """The gateway takes the file when it can and the chunks when it must; a reader must not notice which."""
-    data = sample(_SIZE)
-    locator = await seed(harness, data)
-    async with entered(harness) as subject, subject.open(locator) as content:
+    given = await document(harness, _SIZE)
+    data, size = given.data, len(given.data)
+    async with entered(harness) as subject, subject.open(given.locator) as content:
         file = content.file
         if file is None:
             raise Violation("`Content.file` is not offered")
         facts = os.fstat(file.fd)
-        if not stat.S_ISREG(facts.st_mode) or facts.st_size != _SIZE:
+        if not stat.S_ISREG(facts.st_mode) or facts.st_size != size:
             raise Violation("`fd` is not the regular file with the document's bytes")
-        for offset, length in ((0, _SIZE), (0, 1), (_SIZE - 1, 1), (100_000, 70_000), (65_535, 2)):
+        for offset, stop in ((0, size), (0, 1), (size - 1, size), (size // 3, size // 2), (65_535, 65_537)):
+            offset, length = min(offset, size), min(stop, size) - min(offset, size)
             due = data[offset : offset + length]
             if await file.read(offset, length) != due:
                 raise Violation(f"`read({offset}, {length})` brought other bytes than the document has there")
@@ -49,29 +50,30 @@ async def the_file_holds_what_the_chunks_carry(harness: Harness) -> None:
 )
 async def the_file_is_the_whole_object_for_a_span(harness: Harness) -> None:
     """The gateway adds the span's start itself; added twice, the reader gets another page."""
-    data = sample(_SIZE)
-    locator = await seed(harness, data)
-    async with entered(harness) as subject, subject.open(locator, Span(1000, 2000)) as content:
-        if content.file is not None and await content.file.read(10, 20) != data[10:30]:
-            raise Violation("with a span given, `read(10, 20)` is not bytes 10 to 30 of the object")
+    given = await document(harness, _SIZE)
+    half = len(given.data) // 2
+    async with entered(harness) as subject, subject.open(given.locator, Span(half)) as content:
+        if content.file is not None and await content.file.read(0, half) != given.data[:half]:
+            raise Violation(f"with a span from {half} on, `read(0, {half})` is not the object's first half")
 
 
 @check("F.3", cure="a short read is an error: raise Changed (or Corrupt), never return fewer bytes", needs=[FILE])
 async def a_read_past_the_end_is_an_error(harness: Harness) -> None:
     """A file that was cut while it is sent must not become a short letter."""
-    locator = await seed(harness, sample(_SIZE))
-    async with entered(harness) as subject, subject.open(locator) as content:
+    given = await document(harness, _SIZE)
+    size = len(given.data)
+    async with entered(harness) as subject, subject.open(given.locator) as content:
         if content.file is None:
             raise Violation("`Content.file` is not offered")
-        for offset, length in ((_SIZE - 1, 2), (_SIZE, 1), (_SIZE + 100, 10)):
-            with expecting(Changed, Corrupt, doing=f"`read({offset}, {length})` of {_SIZE} bytes"):
+        for offset, length in ((size - 1, 2), (size, 1), (size + 100, 10)):
+            with expecting(Changed, Corrupt, doing=f"`read({offset}, {length})` of {size} bytes"):
                 await _read(content.file, offset, length)
             try:
                 got = content.file.read_now(offset, length)
             except (Changed, Corrupt):
                 continue
             if got is not None:
-                raise Violation(f"`read_now({offset}, {length})` of {_SIZE} bytes returned {len(got)} bytes")
+                raise Violation(f"`read_now({offset}, {length})` of {size} bytes returned {len(got)} bytes")
 
 
 @check("F.4", cure="`fstat` the descriptor again: size, mtime, ctime, inode", needs=[FILE, MUTABLE, REPLACE])

@@ -9,7 +9,7 @@ import asyncio
 
 from adapters.testing.check import LIVE, OFFLINE, Violation, capabilities_of, check
 from adapters.testing.harness import Harness
-from adapters.testing.subject import entered, entering, eventually, first_chunk, outcome, sample, seed
+from adapters.testing.subject import document, entered, entering, eventually, first_chunk, outcome, sample, seed
 from adapters.testing.watch import Footprint, io_events
 
 
@@ -29,7 +29,7 @@ async def construction_does_nothing(harness: Harness) -> None:
 @check("L.2", cure="set what was released to None, and release only what is there")
 async def exit_may_come_twice(harness: Harness) -> None:
     """A reload and a shutdown may meet; the second must not fail on what the first has closed."""
-    locator = await seed(harness, sample(1000))
+    locator = (await document(harness, 1000)).locator
     async with entered(harness) as subject:
         await subject.read(locator)
         for which in ("first", "second"):
@@ -62,7 +62,7 @@ async def exit_works_after_an_enter_that_did_not(harness: Harness) -> None:
 async def capabilities_are_as_declared_and_constant(harness: Harness) -> None:
     """The gateway decides once whether to cache, to slice and to revalidate."""
     due = capabilities_of(harness)
-    locator = await seed(harness, sample(1000))
+    locator = (await document(harness, 1000)).locator
     async with entered(harness) as subject:
         for when in ("after enter", "after a read"):
             found = subject.adapter.capabilities
@@ -77,7 +77,7 @@ async def a_probe_passes_and_changes_nothing(harness: Harness) -> None:
     """Readiness is asked every few seconds, on archives that may be empty or full of patients."""
     async with entered(harness) as subject:
         await subject.adapter.probe()
-        locator = await seed(harness, sample(1000))
+        locator = (await document(harness, 1000)).locator
         before = await subject.stat(locator)
         for _ in range(3):
             await subject.adapter.probe()
@@ -115,7 +115,7 @@ async def a_probe_notices_that_the_archive_is_away(harness: Harness) -> None:
 @check("L.8", cure="set `offers_file` in the harness to what the adapter does")
 async def a_file_is_offered_as_the_harness_says(harness: Harness) -> None:
     """The checks of `Content.file` are chosen by the harness's word; it must be true."""
-    locator = await seed(harness, sample(1000))
+    locator = (await document(harness, 1000)).locator
     async with entered(harness) as subject, subject.open(locator) as content:
         await first_chunk(content)
         if (content.file is not None) != harness.offers_file:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from adapters.testing.check import Violation, check
 from adapters.testing.harness import Harness
-from adapters.testing.subject import MiB, Subject, entered, outcome, sample, seed
+from adapters.testing.subject import MiB, Subject, document, entered, outcome
 from adapters.testing.watch import BLOCKED, LoopWatch, default_pool_calls
 
 _TRIES = 3
@@ -26,7 +26,7 @@ async def _everything(subject: Subject, locator: str) -> None:
 )
 async def the_event_loop_is_never_blocked(harness: Harness) -> None:
     """One read that blocks the loop holds up every reader of every archive, health checks included."""
-    locator = await seed(harness, sample(2 * MiB))
+    locator = (await document(harness, 2 * MiB)).locator
     for _ in range(_TRIES):
         async with LoopWatch() as watch, entered(harness) as subject:
             await _everything(subject, locator)
@@ -40,7 +40,7 @@ async def the_event_loop_is_never_blocked(harness: Harness) -> None:
 )
 async def the_default_pool_is_left_alone(harness: Harness) -> None:
     """Six hung reads in the default pool stop name resolution, and with it every other archive."""
-    locator = await seed(harness, sample(300_001))
+    locator = (await document(harness, 300_001)).locator
     with default_pool_calls() as calls:
         async with entered(harness) as subject:
             await _everything(subject, locator)

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
-from adapters.contract import Content, Span
+from adapters.contract import MAX_CHUNK, Content, Span
 from adapters.errors import AdapterError
-from adapters.testing.check import CUT, LIVE, Need, Violation, capabilities_of, check
+from adapters.testing.check import CUT, LIVE, Need, Violation, capabilities_of, check, open_together
 from adapters.testing.harness import Harness
 from adapters.testing.subject import (
     DONE,
@@ -24,6 +24,8 @@ from adapters.testing.subject import (
     Subject,
     cancelled_at,
     chunks_of,
+    document,
+    documents,
     entered,
     entering,
     eventually,
@@ -36,8 +38,9 @@ from adapters.testing.watch import Footprint, countable_descriptors
 
 _SIZE = 600_000
 _PARALLEL = Need(
-    lambda harness: (capabilities_of(harness).max_open or 2) > 1,
+    lambda harness: (open_together(harness) or 2) > 1,
     "the adapter declares that one document is open at a time",
+    "one document may be open at a time, by the adapter's word or by `limits.max_open` of the source",
 )
 _DESCRIPTORS = Need(lambda harness: countable_descriptors(), "this system does not list a process's descriptors")
 _CURE = "close in the `finally` (or `async with`) around the `yield` of `open`"
@@ -138,7 +141,7 @@ async def _a_life(harness: Harness, locator: str) -> list[Content]:
 
 async def _left_over(harness: Harness, found: Callable[[Footprint], list[str]]) -> list[str]:
     """What `found` still sees after a life; a first life before it loads what is loaded once per process."""
-    locator = await seed(harness, sample(_SIZE))
+    locator = (await document(harness, _SIZE)).locator
     await _a_life(harness, locator)
     before = Footprint()
     kept = await _a_life(harness, locator)
@@ -177,7 +180,7 @@ async def no_descriptor_is_left(harness: Harness) -> None:
 )
 async def nothing_is_left_to_the_garbage_collector(harness: Harness) -> None:
     """What only the collector closes is closed at a random time, in a random request."""
-    locator = await seed(harness, sample(_SIZE))
+    locator = (await document(harness, _SIZE)).locator
     loop = asyncio.get_running_loop()
     complaints: list[str] = []
     unraisable, handler = sys.unraisablehook, loop.get_exception_handler()
@@ -202,14 +205,13 @@ async def nothing_is_left_to_the_garbage_collector(harness: Harness) -> None:
 @check("C7.10", cure="give no half-read connection back to a pool; look at the exception on leaving")
 async def the_next_read_works_after_one_that_was_left(harness: Harness) -> None:
     """A connection that still holds the rest of one letter must not begin the next reader's letter with it."""
-    data, other = sample(_SIZE), sample(1000, 1)
-    left, next_one = await seed(harness, data), await seed(harness, other)
+    left, *_, other = [await document(harness, _SIZE), *await documents(harness, 1000)]
     async with entered(harness) as subject:
-        async with subject.open(left) as content:
+        async with subject.open(left.locator) as content:
             await first_chunk(content)
-        await _judge_next(subject, next_one, other, "one that was left after a chunk")
-        async for _ in cancelled_at(subject, left, FEW_MOMENTS):
-            await _judge_next(subject, next_one, other, "one that was cancelled")
+        await _judge_next(subject, other.locator, other.data, "one that was left after a chunk")
+        async for _ in cancelled_at(subject, left.locator, FEW_MOMENTS):
+            await _judge_next(subject, other.locator, other.data, "one that was cancelled")
 
 
 @check("C7.11", cure="throw a connection away when anything failed on it", needs=[CUT])
@@ -236,13 +238,12 @@ async def _judge_next(subject: Subject, locator: str, data: bytes, after: str) -
 @check("C8.1", cure="keep everything that belongs to one read inside its `open`, nothing of it on `self`")
 async def many_reads_interleave(harness: Harness) -> None:
     """Thirty clinicians read at once, each at the pace of their own screen."""
-    count = min(32, capabilities_of(harness).max_open or 32)
-    documents = [sample(200_003 + turn, turn) for turn in range(8)]
-    locators = [await seed(harness, data) for data in documents]
+    stored = await documents(harness, *(200_003 + turn for turn in range(8)))
+    readers = [stored[turn % len(stored)] for turn in range(min(32, open_together(harness) or 32))]
     async with entered(harness) as subject, AsyncExitStack() as stack:
-        contents = [await stack.enter_async_context(subject.open(locators[turn % 8])) for turn in range(count)]
+        contents = [await stack.enter_async_context(subject.open(reader.locator)) for reader in readers]
         got = [bytearray() for _ in contents]
-        unfinished = list(range(count))
+        unfinished = list(range(len(readers)))
         while unfinished:
             for turn in list(unfinished):
                 chunk = await anext(contents[turn].chunks, None)
@@ -250,18 +251,18 @@ async def many_reads_interleave(harness: Harness) -> None:
                     unfinished.remove(turn)
                 else:
                     got[turn] += chunk
-                if len(got[turn]) > 1_000_000:
+                if len(got[turn]) > 2 * len(readers[turn].data) + MAX_CHUNK:
                     raise Violation("the chunks do not end")
-        wrong = [turn for turn in range(count) if got[turn] != documents[turn % 8]]
+        wrong = [turn for turn, reader in enumerate(readers) if got[turn] != reader.data]
         if wrong:
-            raise Violation(f"{len(wrong)} of {count} documents that were read in turns came back altered")
+            raise Violation(f"{len(wrong)} of {len(readers)} documents that were read in turns came back altered")
 
 
 @check("C8.2", cure="open a handle for each reader; share none between two contexts", needs=[_PARALLEL])
 async def a_reader_that_leaves_disturbs_nobody(harness: Harness) -> None:
     """Two people read the same letter; one closes it."""
-    data = sample(_SIZE)
-    locator = await seed(harness, data)
+    given = await document(harness, _SIZE)
+    locator, data = given.locator, given.data
     async with entered(harness) as subject, subject.open(locator) as staying:
         got = await first_chunk(staying)
         async with subject.open(locator) as leaving:

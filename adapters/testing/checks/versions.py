@@ -8,14 +8,14 @@ from __future__ import annotations
 from adapters.errors import Changed
 from adapters.testing.check import MUTABLE, REPLACE, STRONG_VERSIONS, Violation, check
 from adapters.testing.harness import Harness
-from adapters.testing.subject import entered, expecting, sample, seed, settled
+from adapters.testing.subject import document, entered, expecting, sample, seed, settled
 
 
 @check("C5.1", cure="state the same `version` in `stat` and `open`, and compare for equality", needs=[STRONG_VERSIONS])
 async def a_version_is_given_and_accepted(harness: Harness) -> None:
     """A cache that cannot ask "is it still this one" must fetch every letter anew."""
-    data = sample(1000)
-    locator = await seed(harness, data)
+    given = await document(harness, 1000)
+    locator, data = given.locator, given.data
     async with entered(harness) as subject:
         for doing, facts in (
             ("`stat`", await subject.stat(locator)),
@@ -34,7 +34,7 @@ async def a_version_is_given_and_accepted(harness: Harness) -> None:
 )
 async def an_unknown_version_is_changed(harness: Harness) -> None:
     """A version that the adapter never issued cannot be the one that the reader has the first half of."""
-    locator = await seed(harness, sample(1000))
+    locator = (await document(harness, 1000)).locator
     async with entered(harness) as subject:
         stated = (await subject.stat(locator)).version or ""
         for version in ("no-such-version", stated + "0", stated[:-1]):
@@ -62,7 +62,7 @@ async def a_replaced_document_is_changed(harness: Harness) -> None:
 @check("C5.4", cure="derive the version from the object alone: size, times, a hash; no counters, clocks or addresses")
 async def every_replica_states_the_same_version(harness: Harness) -> None:
     """Replicas share one cache and one client; versions that differ make them undo each other's work."""
-    locator = await seed(harness, sample(1000))
+    locator = (await document(harness, 1000)).locator
     async with entered(harness) as one, entered(harness) as other:
         versions = {(await subject.stat(locator)).version for subject in (one, other, one)}
         if len(versions) != 1:
