@@ -1,11 +1,9 @@
-"""Signing and encryption: in agreement with Microsoft's published messages and with smbprotocol, and nothing else passes."""
+"""Encryption: in agreement with Microsoft's published messages and with smbprotocol, and nothing else opens."""
 
 from __future__ import annotations
 
 import os
 import struct
-import uuid
-from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,117 +11,39 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from smbprotocol import Dialects
-from smbprotocol.connection import Ciphers, Connection, SigningAlgorithms, SMB2TransformHeader
+from smbprotocol.connection import SMB2TransformHeader
 
 from adapters.smb.wire import (
     ASYNC,
-    CANCEL,
-    CLOSE,
-    CREATE,
     ECHO,
     READ,
-    RELATED,
     SERVER_TO_REDIR,
     SIGNED,
     UNSOLICITED,
     Forged,
     Malformed,
     Protection,
-    chain,
-    close,
-    create,
     echo,
     header_of,
-    read,
     request,
 )
-from adapters.smb.wire.status import STATUS_ACCESS_DENIED, STATUS_PENDING
+from adapters.smb.wire.status import STATUS_PENDING
 from tests.unit.smb.wire import server
-
-SESSION = 0x1122334455667788
-KEY, OTHER = bytes(range(16)), bytes(range(16, 32))
-LONG_KEY, OTHER_LONG = bytes(range(32)), bytes(range(32, 64))
-
-SIGNING = {
-    "AES-GMAC": (Dialects.SMB_3_1_1, SigningAlgorithms.AES_GMAC),
-    "AES-CMAC": (Dialects.SMB_3_0_2, None),
-    "HMAC-SHA256": (Dialects.SMB_2_1_0, None),
-}
-CIPHERS = {
-    "AES-128-GCM": (Dialects.SMB_3_1_1, Ciphers.AES_128_GCM),
-    "AES-256-GCM": (Dialects.SMB_3_1_1, Ciphers.AES_256_GCM),
-    "AES-128-CCM": (Dialects.SMB_3_0_2, None),
-    "AES-256-CCM": (Dialects.SMB_3_1_1, Ciphers.AES_256_CCM),
-}
-
-
-def theirs(dialect: int, *, signing: int | None = None, cipher: int | None = None) -> Any:
-    """smbprotocol's connection, which is never connected: its cryptography alone is used."""
-    connection = Connection(uuid.uuid4(), "server.example", 445)
-    connection.dialect = dialect
-    connection.signing_algorithm_id = signing
-    connection.cipher_id = cipher
-    return connection
-
-
-def signed(algorithm: str, *, required: bool = True) -> Protection:
-    return Protection(
-        SESSION, signing=algorithm, signing_key=KEY, cipher=None, seal_key=b"", open_key=b"", required=required
-    )
-
-
-def keys_for(cipher: str) -> tuple[bytes, bytes]:
-    return (LONG_KEY, OTHER_LONG) if "256" in cipher else (KEY, OTHER)
-
-
-def sealed(cipher: str, *, peer: bool = False) -> Protection:
-    """An encrypted session; `peer` is its other end."""
-    seal_key, open_key = keys_for(cipher)[::-1] if peer else keys_for(cipher)
-    return Protection(
-        SESSION, signing="AES-CMAC", signing_key=KEY, cipher=cipher, seal_key=seal_key, open_key=open_key, required=True
-    )
-
-
-def compound() -> list[bytearray]:
-    """CREATE, READ and CLOSE, chained."""
-    bodies = [(CREATE, create("letter.pdf"), 0), (READ, read(b"\xff" * 16, 0, 262144), RELATED)]
-    bodies.append((CLOSE, close(b"\xff" * 16), RELATED))
-    return chain(
-        [
-            request(command, body, message_id=number, charge=1, credits=1, session_id=SESSION, tree_id=3, flags=flags)
-            for number, (command, body, flags) in enumerate(bodies, 1000)
-        ]
-    )
-
-
-def split(frame: Sequence[int]) -> list[bytearray]:
-    """The messages of a plain frame."""
-    whole, found = memoryview(bytes(frame)), []
-    while True:
-        after = header_of(whole).next
-        found.append(bytearray(whole[: after or len(whole)]))
-        if not after:
-            return found
-        whole = whole[after:]
-
-
-def content(frame: bytes) -> bytearray:
-    """A frame without its length prefix, which must be right."""
-    assert struct.unpack(">I", frame[:4])[0] == len(frame) - 4
-    return bytearray(frame[4:])
-
-
-def sign_reply(message: bytearray, algorithm: str) -> bytearray:
-    """`message` as a server signs it, by smbprotocol's opinion of that."""
-    dialect, identifier = SIGNING[algorithm]
-    header = header_of(message)
-    struct.pack_into("<I", message, 16, header.flags | SIGNED)
-    message[48:64] = theirs(dialect, signing=identifier)._generate_signature(
-        bytes(message), KEY, header.message_id, bool(header.flags & SERVER_TO_REDIR), header.command
-    )
-    return message
-
+from tests.unit.smb.wire.sessions import (
+    CIPHERS,
+    KEY,
+    LONG_KEY,
+    OTHER,
+    SESSION,
+    compound,
+    content,
+    keys_for,
+    sealed,
+    sign_reply,
+    signed,
+    split,
+    theirs,
+)
 
 # --- Microsoft's published messages --------------------------------------------------------------------------------
 
@@ -185,138 +105,6 @@ def test_microsofts_encrypted_messages_open(cipher: str, key: str, session: int,
         required=True,
     )  # fmt: skip
     assert bytes(protection.incoming(bytearray.fromhex(frame))) == bytes.fromhex(plain)
-
-
-# --- signing -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("algorithm", SIGNING)
-@given(message_id=st.integers(0, (1 << 64) - 1), body=st.binary(max_size=100), command=st.sampled_from([ECHO, CANCEL]))
-def test_a_request_is_signed_as_smbprotocol_signs_it(
-    algorithm: str, message_id: int, body: bytes, command: int
-) -> None:
-    message = request(command, body, message_id=message_id, charge=1, credits=1, session_id=SESSION, tree_id=3)
-    sent = content(signed(algorithm).outgoing([message]))
-    dialect, identifier = SIGNING[algorithm]
-    expected = theirs(dialect, signing=identifier)._generate_signature(bytes(sent), KEY, message_id, False, command)
-    assert bytes(sent[48:64]) == expected
-    assert header_of(sent).flags == SIGNED
-
-
-@pytest.mark.parametrize("algorithm", SIGNING)
-def test_every_message_of_a_compound_is_signed_with_its_padding(algorithm: str) -> None:
-    messages = split(content(signed(algorithm).outgoing(compound())))
-    assert [header_of(one[:64] + bytes(200)).command for one in messages] == [CREATE, READ, CLOSE]
-    dialect, identifier = SIGNING[algorithm]
-    for number, one in enumerate(messages, 1000):
-        command = (CREATE, READ, CLOSE)[number - 1000]
-        expected = theirs(dialect, signing=identifier)._generate_signature(bytes(one), KEY, number, False, command)
-        assert bytes(one[48:64]) == expected
-        assert one[16] == SIGNED | (RELATED if number > 1000 else 0)
-
-
-@pytest.mark.parametrize("algorithm", SIGNING)
-@given(data=st.binary(min_size=1, max_size=200), message_id=st.integers(0, UNSOLICITED - 1), padding=st.integers(0, 7))
-def test_a_reply_that_the_server_signed_passes(algorithm: str, data: bytes, message_id: int, padding: int) -> None:
-    message = server.read(data) + bytes(padding)
-    struct.pack_into("<Q", message, 24, message_id)
-    sign_reply(message, algorithm)
-    plain = signed(algorithm).incoming(message)
-    signed(algorithm).check(plain, header_of(plain))
-
-
-@pytest.mark.parametrize("algorithm", SIGNING)
-@given(
-    changes=st.lists(st.tuples(st.integers(0, 200), st.integers(1, 255)), min_size=1, max_size=4),
-    cut=st.integers(0, 3),
-    more=st.binary(max_size=3),
-)
-def test_a_signed_reply_that_was_changed_does_not_pass(
-    algorithm: str, changes: list[tuple[int, int]], cut: int, more: bytes
-) -> None:
-    original = sign_reply(server.read(b"the letter as it was written" * 4), algorithm)
-    message = bytearray(original)
-    for at, mask in changes:
-        message[at % len(message)] ^= mask
-    message = message[: len(message) - cut] + more
-    assume(message != original)
-    _does_not_pass(signed(algorithm), message)
-
-
-@pytest.mark.parametrize("algorithm", SIGNING)
-def test_no_bit_of_a_signed_reply_can_be_turned(algorithm: str) -> None:
-    original = sign_reply(server.read(b"letter"), algorithm)
-    for bit in range(8 * len(original)):
-        message = bytearray(original)
-        message[bit // 8] ^= 1 << bit % 8
-        _does_not_pass(signed(algorithm), message)
-
-
-def _does_not_pass(protection: Protection, message: bytearray) -> None:
-    with pytest.raises((Forged, Malformed)):
-        plain = protection.incoming(message)
-        protection.check(plain, header_of(plain))
-
-
-@pytest.mark.parametrize("algorithm", SIGNING)
-def test_a_reply_signed_with_another_key_does_not_pass(algorithm: str) -> None:
-    message = sign_reply(server.read(b"letter"), algorithm)
-    other = Protection(
-        SESSION, signing=algorithm, signing_key=OTHER, cipher=None, seal_key=b"", open_key=b"", required=True
-    )
-    with pytest.raises(Forged, match="wrong signature"):
-        other.check(memoryview(message), header_of(message))
-
-
-@pytest.mark.parametrize("algorithm", SIGNING)
-def test_our_own_request_sent_back_does_not_pass(algorithm: str) -> None:
-    protection = signed(algorithm)
-    ours = request(READ, read(bytes(16), 0, 10), message_id=5, charge=1, credits=1, session_id=SESSION, tree_id=3)
-    back = protection.incoming(content(protection.outgoing([ours])))
-    with pytest.raises(Forged, match="does not come from a server"):
-        protection.check(back, header_of(back))
-
-
-def test_an_unsigned_reply_passes_only_where_signatures_are_not_required() -> None:
-    message = server.read(b"letter")
-    signed("AES-CMAC", required=False).check(memoryview(message), header_of(message))
-    with pytest.raises(Forged, match="without a signature"):
-        signed("AES-CMAC").check(memoryview(message), header_of(message))
-
-
-def test_a_wrong_signature_never_passes_even_where_none_is_required() -> None:
-    message = sign_reply(server.read(b"letter"), "AES-CMAC")
-    message[-1] ^= 1
-    with pytest.raises(Forged, match="wrong signature"):
-        signed("AES-CMAC", required=False).check(memoryview(message), header_of(message))
-
-
-def test_a_session_without_a_key_signs_nothing_and_checks_nothing() -> None:
-    protection = Protection(
-        SESSION, signing=None, signing_key=b"", cipher=None, seal_key=b"", open_key=b"", required=False
-    )
-    message = request(ECHO, echo(), message_id=1, charge=1, credits=1, session_id=SESSION, tree_id=3)
-    assert content(protection.outgoing([message])) == message
-    assert header_of(message).flags == 0
-    reply = sign_reply(server.read(b"letter"), "AES-CMAC")
-    protection.check(memoryview(reply), header_of(reply))
-
-
-def test_an_interim_reply_and_what_comes_unasked_need_no_signature() -> None:
-    interim = server.reply(READ, bytes(9), status=STATUS_PENDING, flags=SERVER_TO_REDIR | ASYNC)
-    signed("AES-GMAC").check(memoryview(interim), header_of(interim))
-    unasked = server.reply(18, bytes(24), message_id=UNSOLICITED)
-    signed("AES-GMAC").check(memoryview(unasked), header_of(unasked))
-
-
-@pytest.mark.parametrize(
-    ("status", "flags"),
-    [(STATUS_PENDING, SERVER_TO_REDIR), (STATUS_ACCESS_DENIED, SERVER_TO_REDIR | ASYNC), (0, SERVER_TO_REDIR | ASYNC)],
-)
-def test_only_an_asynchronous_pending_is_an_interim_reply(status: int, flags: int) -> None:
-    message = server.reply(READ, bytes(9), status=status, flags=flags)
-    with pytest.raises(Forged, match="without a signature"):
-        signed("AES-GMAC").check(memoryview(message), header_of(message))
 
 
 # --- encryption ----------------------------------------------------------------------------------------------------
