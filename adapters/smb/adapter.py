@@ -80,9 +80,8 @@ class SmbAdapter(Adapter):
         )
 
     async def __aenter__(self) -> Self:
-        if self._pool is None:
-            options = self.options
-            self._pool = Pool(self._connect, most=options.connections, idle=options.idle_timeout, log=self.services.log)
+        options = self.options
+        self._pool = Pool(self._connect, most=options.connections, idle=options.idle_timeout, log=self.services.log)
         try:
             await self.probe()
         except BaseException:

@@ -142,17 +142,14 @@ class Document:
     async def _looked_up(self) -> Facts:
         """What is found under the document's name now, for a server that could not say how the file was when it was closed.
 
-        Raises `Changed` when that is another file, or none that may be read.
+        Raises `Changed` when there is nothing any more that may be read.
         """
         try:
-            now = await self._facts_again()
+            return await self._facts_again()
         except (TimedOut, Unavailable):
             raise
         except AdapterError as error:
             raise Changed("the document was taken away while it was read") from error
-        if now.disk_id != self.facts.disk_id:
-            raise Changed("the document was replaced while it was read")
-        return now
 
     def abandon(self) -> None:
         """Let go of the file without waiting."""

@@ -101,12 +101,7 @@ def split_stem(stem: str) -> tuple[str, str]:
 
 def fits(name: str, beginning: str) -> bool:
     """Whether `name` is `beginning` with one ending, and a locator may hold it. An ending has no dot in it."""
-    return (
-        same(name.rpartition(".")[0], beginning)
-        and not name.endswith(".")
-        and not name.lower().endswith(LEFTOVERS)
-        and _unfit(name) is None
-    )
+    return same(name.rpartition(".")[0], beginning) and not name.lower().endswith(LEFTOVERS) and _unfit(name) is None
 
 
 def same(one: str, other: str) -> bool:

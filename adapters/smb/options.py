@@ -55,6 +55,11 @@ def _seconds(value: Any) -> Any:
     return float(match[1]) * _UNITS[match[2]]
 
 
+def _dialect(value: Any) -> Any:
+    # YAML reads 3.0 as a number.
+    return str(value) if isinstance(value, float) else value
+
+
 def _server_name(value: str) -> str:
     if "/" in value or "\\" in value:
         raise _wrong(
@@ -131,7 +136,7 @@ class SmbOptions(BaseModel):
     require_signing: bool = Field(
         default=True, description="Whether every message must be signed where it is not encrypted."
     )
-    minimum_dialect: Literal["3.1.1", "3.0", "2.1"] = Field(
+    minimum_dialect: Annotated[Literal["3.1.1", "3.0", "2.1"], BeforeValidator(_dialect)] = Field(
         default="3.0", description="The oldest SMB dialect to speak; 3.0 came with Windows Server 2012."
     )
     connections: int = Field(
@@ -160,8 +165,6 @@ class SmbOptions(BaseModel):
     )
     window: ByteSize = Field(
         default=ByteSize(8 << 20),
-        ge=SMALLEST_WINDOW,
-        le=LARGEST_WINDOW,
         description="How many bytes are read ahead of one reader at most; the distance to the server decides how many "
         "really are.",
     )
@@ -234,6 +237,13 @@ class SmbOptions(BaseModel):
             raise _wrong("The password is empty.", "Give one, or remove the line.")
         return value
 
+    @field_validator("window")
+    @classmethod
+    def _bounded(cls, value: ByteSize) -> ByteSize:
+        if not SMALLEST_WINDOW <= value <= LARGEST_WINDOW:
+            raise _wrong("This window cannot work.", "Write a size between 256KiB and 64MiB, as in 8MiB.")
+        return value
+
     @model_validator(mode="after")
     def _fits_together(self) -> SmbOptions:
         errors = [
@@ -241,7 +251,7 @@ class SmbOptions(BaseModel):
             for option, cause, cure in _conflicts(self)
         ]
         if errors:
-            raise ValidationError.from_exception_data("SmbOptions", errors, hide_input=True)
+            raise ValidationError.from_exception_data("SmbOptions", errors)
         return self
 
 

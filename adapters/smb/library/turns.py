@@ -76,8 +76,7 @@ class Turns:
                 job.waiter.set_exception(error)
 
     def last(self, work: Callable[[], None]) -> asyncio.Future[None]:
-        """Make this call after the one that runs now, in place of all others, also when the executor takes no more."""
-        self._queue.clear()
+        """Make this call in its turn, also when the executor takes no more."""
         return self._add(_Job(work, self._loop.create_future(), always=True, surely=True))
 
     def _add(self, job: _Job) -> asyncio.Future[Any]:

@@ -167,6 +167,18 @@ async def test_a_fault_in_the_middle_is_told_and_not_tried_again(
         assert await read(adapter, "letters/a.pdf") == DATA
 
 
+@pytest.mark.parametrize("where", ["pulling", "closing"])
+@pytest.mark.parametrize("fault", [Lost("the cable"), Refused(nt.STATUS_USER_SESSION_DELETED, "fake")])
+async def test_a_connection_that_failed_in_the_middle_serves_nobody_else(
+    archive: FakeArchive, services: Services, where: str, fault: Exception
+) -> None:
+    async with entered(archive, services) as adapter:
+        getattr(archive, where).append(fault)
+        assert type((await broken(adapter, "letters/a.pdf"))[1]) is Unavailable
+        assert archive.shares[0].broken
+        assert await read(adapter, "letters/a.pdf") == DATA
+
+
 async def test_pieces_that_stop_too_soon_are_corrupt(archive: FakeArchive, services: Services) -> None:
     archive.files["letters\\a.pdf"] = DATA[:1000], archive.files["letters\\a.pdf"][1]
     async with entered(archive, services) as adapter:

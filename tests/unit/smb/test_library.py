@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import struct
 import threading
@@ -10,8 +11,10 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import smbprotocol.connection
 
 from adapters.contract import Services
 from adapters.smb import library, native
@@ -150,21 +153,22 @@ async def test_folders_without_a_match_or_not_there(share: Share, server: Samba)
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    ("size", "spoil"),
     [
-        rogue.OverlongReads,
-        lambda: rogue.OverlongReads(nth=3),
-        rogue.EmptyReads,
-        lambda: rogue.EmptyReads(nth=3),
-        rogue.WildOffsets,
-        lambda: rogue.WildOffsets(16),
+        (5_000_000, rogue.OverlongReads),
+        (5_000_000, lambda: rogue.OverlongReads(nth=3)),
+        (5_000_000, rogue.EmptyReads),
+        (5_000_000, lambda: rogue.EmptyReads(nth=3)),
+        (5_000_000, rogue.WildOffsets),
+        (40, lambda: rogue.WildOffsets(16)),
+        (40, lambda: rogue.WildOffsets(70)),
     ],
-    ids=["overlong", "overlong later", "empty", "empty later", "offset behind", "offset in the header"],
+    ids=["overlong", "overlong later", "empty", "empty later", "behind", "in the header", "in the fixed part"],
 )
 async def test_answers_that_make_no_sense_end_the_connection(
-    server: Samba, join: Join, spoil: Callable[[], rogue.Behaviour]
+    server: Samba, join: Join, size: int, spoil: Callable[[], rogue.Behaviour]
 ) -> None:
-    put(server, "sense.pdf", content(5_000_000))
+    put(server, "sense.pdf", content(size))
     with RogueSmb(server.host, server.port) as spoiler:
         share = await join(library, server, port=spoiler.port, signing=False)
         spoiler.behaviour = spoil()
@@ -263,6 +267,27 @@ async def test_server_that_answers_no_more_frees_the_thread_by_itself(
         assert await all_threads_are_free(services)
     finally:
         server.resume()
+
+
+async def test_refusals_leave_nothing_in_memory(share: Share) -> None:
+    def waiting() -> int:
+        gc.collect()
+        return sum(type(one) is smbprotocol.connection.Request for one in gc.get_objects())
+
+    before = waiting()
+    for _ in range(20):
+        with pytest.raises(Refused):
+            await share.open("missing.pdf", 0, FIRST)
+    assert waiting() <= before + 2
+
+
+async def test_server_that_grants_hardly_any_credits_is_read_in_small_pieces(tmp_path: Path, join: Join) -> None:
+    for credits in ("2", "3"):
+        with samba(tmp_path / credits, settings={"smb2 max credits": credits}) as server:
+            put(server, "long.pdf", content(1_000_000))
+            share = await join(library, server)
+            assert await whole(share, "long.pdf") == content(1_000_000)
+            await share.aclose()
 
 
 async def test_one_connection_keeps_one_thread(share: Share, server: Samba) -> None:

@@ -110,6 +110,14 @@ async def test_call_that_lasts_too_long_is_reported_and_the_next_waits_for_its_e
     assert await asyncio.gather(turns.call(gate.wait, 10), turns.call(gate.is_set)) == [True, True]
 
 
+async def test_call_that_ended_in_time_is_not_reported(threads: ThreadPoolExecutor) -> None:
+    reported: list[bool] = []
+    turns = Turns(threads, patience=0.05, overdue=lambda: reported.append(True))
+    await turns.call(nothing)
+    await asyncio.sleep(0.1)
+    assert reported == []
+
+
 async def test_failing_tells_all_who_wait_at_once_and_makes_no_more_calls(threads: ThreadPoolExecutor) -> None:
     turns = Turns(threads, patience=10, overdue=nothing)
     gate, made, undone = threading.Event(), list[str](), list[bool]()

@@ -107,6 +107,20 @@ async def test_questions_on_their_way_count_as_load(archive: FakeArchive) -> Non
         await asyncio.gather(*asking)
 
 
+async def test_a_crowd_that_waits_for_a_further_connection_makes_one(archive: FakeArchive) -> None:
+    ready = asyncio.Event()
+    async with pool_over(archive) as pool:
+        files = [await pool.ask(TARGET, opened)]
+        archive.connecting = [ready] * 10
+        for _ in range(3 * CROWD):
+            files.append(await pool.ask(TARGET, opened))
+            await turns()
+        assert archive.attempts == 2
+        ready.set()
+        for file in files:
+            file.abandon()
+
+
 async def test_a_further_connection_that_is_refused_hurts_nobody_and_is_not_tried_again_at_once(
     archive: FakeArchive,
 ) -> None:
@@ -186,6 +200,19 @@ async def test_a_connection_that_died_unnoticed_costs_its_next_reader_nothing(
         assert second is not first
         assert first.broken
         assert archive.live == [second]
+
+
+async def test_the_second_try_does_not_go_to_another_old_connection(archive: FakeArchive) -> None:
+    async with pool_over(archive) as pool:
+        files = []
+        for _ in range(CROWD + 2):
+            files.append(await pool.ask(TARGET, opened))
+            await turns()
+        assert len(archive.shares) == 2
+        archive.opening = [Lost("gone")]
+        assert await pool.ask(TARGET, which) is archive.shares[2]
+        for file in files:
+            file.abandon()
 
 
 async def test_what_fails_on_a_fresh_connection_is_not_tried_again(archive: FakeArchive) -> None:
@@ -268,6 +295,13 @@ async def test_a_late_answer_is_no_reason_to_end_a_connection_that_answers_an_ec
         assert not share.broken
         slow.set()
         assert await asking is share
+
+
+async def test_who_is_answered_in_time_has_no_echo_asked(archive: FakeArchive) -> None:
+    async with pool_over(archive, patience=SHORT) as pool:
+        share = await pool.ask(TARGET, which)
+        await asyncio.sleep(3 * SHORT)
+        assert share.echoes == 0
 
 
 async def test_a_connection_that_answers_nothing_is_replaced_and_its_request_served(archive: FakeArchive) -> None:
@@ -403,8 +437,10 @@ async def test_closing_leaves_every_connection_and_ends_who_waits_for_one(archiv
         await pool.aclose()
         with pytest.raises(Lost, match="closing"):
             await waiting
+        attempts = archive.attempts
         with pytest.raises(Lost, match="closing"):
             await pool.ask(TARGET, which)
+        assert archive.attempts == attempts
         await pool.aclose()
     assert archive.shares
     assert not archive.live

@@ -20,10 +20,10 @@ def answer(consumed: int, *entries: bytes, strings: bytes = b"") -> bytes:
     return struct.pack("<HHI", consumed, len(entries), 2) + b"".join(entries) + strings
 
 
-def v3(address: str, *, ttl: int = 600, version: int = 3, flags: int = 0) -> bytes:
+def v3(address: str, *, ttl: int = 600, version: int = 3, flags: int = 0, size: int = 34) -> bytes:
     """An answer with one entry and the address behind it ([MS-DFSC] 2.2.5.3)."""
     text = address.encode("utf-16-le", "surrogatepass") + b"\0\0"
-    return struct.pack("<HHHHIHHH16x", version, 34, 0, flags, ttl, 34, 34, 34) + text
+    return struct.pack("<HHHHIHHH16x", version, size, 0, flags, ttl, 34, 34, 34) + text
 
 
 def consumed(*names: str) -> int:
@@ -50,6 +50,13 @@ def test_several_targets_keep_their_order_and_the_shortest_life() -> None:
         for ttl, offset in ((600, 68), (60, 34 + len(texts[0])))
     )
     assert parse(head + entries + b"".join(texts), ASKED) == Referral(ASKED[:2], (("fs2", "a"), ("fs3", "b")), 60)
+
+
+def test_entries_of_different_sizes_follow_each_other() -> None:
+    addresses = [address.encode("utf-16-le") + b"\0\0" for address in ("\\fs2\\letters of all", "\\fs3\\a")]
+    entries = b"".join(struct.pack("<HHHH", 1, 8 + len(address), 0, 0) + address for address in addresses)
+    found = parse(struct.pack("<HHI", consumed(*ASKED[:3]), 2, 2) + entries, ASKED)
+    assert found.targets == (("fs2", "letters of all"), ("fs3", "a"))
 
 
 def test_names_are_read_to_their_end() -> None:
@@ -117,7 +124,7 @@ def test_impossible_targets_are_not_believed(address: str) -> None:
         parse(struct.pack("<HHI", consumed(*ASKED[:3]), 1, 2) + v3(address), ASKED)
 
 
-@pytest.mark.parametrize("change", [{"flags": 2}, {"version": 0}, {"version": 5}])
+@pytest.mark.parametrize("change", [{"flags": 2}, {"version": 0}, {"version": 5}, {"size": 0}, {"size": 7}])
 def test_entries_that_are_not_of_a_path_are_not_believed(change: dict[str, int]) -> None:
     with pytest.raises(Untrusted):
         parse(struct.pack("<HHI", consumed(*ASKED[:3]), 1, 2) + v3("\\fs2\\scans", **change), ASKED)
