@@ -10,7 +10,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY config/sample-archive config/sample-archive
 COPY gateway gateway
 COPY adapters adapters
-RUN pip --python /opt/gateway/bin/python install --no-cache-dir --disable-pip-version-check .
+RUN pip --python /opt/gateway/bin/python install --no-cache-dir --disable-pip-version-check '.[smb]'
 
 FROM python:3.13-slim
 ARG VERSION=0.1.0

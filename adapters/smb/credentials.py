@@ -48,6 +48,7 @@ class Credentials:
             password=password,
             ticket_cache=None if options.ticket_cache is None else str(options.ticket_cache),
             keytab=None if options.keytab is None else str(options.keytab),
+            host=options.kerberos_host,
         )
         if self._wrong == self._mark(login) and self._clock() < self._wrong_until:
             raise CredentialsRejected(

@@ -15,8 +15,8 @@ What goes on the wire, the same for both engines:
 
 * TREE_CONNECT as ever, `\\server\share`. `SMB2_SHARE_CAP_DFS` (0x08) in the answer's Capabilities makes it a DFS share
   ([MS-SMB2] 2.2.10, 3.2.5.5).
-* On a DFS share every request bears `SMB2_FLAGS_DFS_OPERATIONS` (0x10000000; only CREATE's is looked at), and the name in a
-  CREATE is `server\share\path`: no backslash in front, none at the end, `server\share` alone for the root (3.2.4.3, 2.2.13).
+* On a DFS share a CREATE bears `SMB2_FLAGS_DFS_OPERATIONS` (0x10000000; smbprotocol sets it in every request), and its name
+  is `server\share\path`: no backslash in front, none at the end, `server\share` alone for the root (3.2.4.3, 2.2.13).
   `server` and `share` are those of the tree connect: what the operator configured, or what the referral said, an address
   where that is an address. The server strips the first two names whatever they are, and looks for links in the rest.
 * A link on the way is answered with STATUS_PATH_NOT_COVERED. The client then asks the same server, on its share IPC$, by

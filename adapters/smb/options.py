@@ -128,6 +128,12 @@ class SmbOptions(BaseModel):
     keytab: Path | None = Field(
         default=None, description="A file with the account's Kerberos keys; `username` is then the principal."
     )
+    kerberos_host: str | None = Field(
+        default=None,
+        description="The host in the server's Kerberos principal (`cifs/HOST`) where it is not `server`: for an alias, or an "
+        "address.",
+        examples=["files01.trust.local"],
+    )
     require_encryption: bool = Field(
         default=True,
         description="Whether documents travel encrypted or not at all. Set to false to accept signing alone: whoever "
@@ -182,6 +188,11 @@ class SmbOptions(BaseModel):
     @classmethod
     def _a_server(cls, value: str) -> str:
         return _server_name(value)
+
+    @field_validator("kerberos_host")
+    @classmethod
+    def _a_host(cls, value: str | None) -> str | None:
+        return value and _server_name(value)
 
     @field_validator("dfs_servers")
     @classmethod

@@ -23,7 +23,7 @@ from smbprotocol.session import Session
 from smbprotocol.tree import TreeConnect
 
 from adapters.errors import AdapterError, CredentialsRejected, TimedOut, Unavailable
-from adapters.smb.failures import Lost, Refused
+from adapters.smb.failures import Lost, Refused, Untrusted
 from adapters.smb.transport import Transport
 
 # Its messages repeat paths and its worker logs a traceback for every lost connection; what matters is raised.
@@ -58,13 +58,15 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Who logs on. `ticket_cache` and `keytab` are paths, for Kerberos; `username` is then the principal."""
+    """Who logs on. For Kerberos `ticket_cache` and `keytab` are paths, `username` is the principal, and `host` the name in the
+    server's own principal where it is not the one that is connected to."""
 
     protocol: Literal["negotiate", "ntlm", "kerberos"]
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     ticket_cache: str | None = None
     keytab: str | None = None
+    host: str | None = None
 
     def credential(self) -> Any:
         """In the form that smbprotocol hands to pyspnego."""
@@ -88,7 +90,7 @@ class Demands:
 
 
 class _Connection(Connection):  # type: ignore[misc]
-    """smbprotocol's connection, over a transport of ours and with every successful answer of a session verified.
+    """smbprotocol's connection, over a transport of ours and with every answer of a session verified.
 
     By itself it makes its own transport, believes an answer that bears no signature, and takes plain ones on an encrypted
     session.
@@ -108,10 +110,11 @@ class _Connection(Connection):  # type: ignore[misc]
 
     def verify_signature(self, header: Any, session_id: int, force: bool = False) -> None:
         session = self.session_table.get(session_id)
-        succeeded = session is not None and header["status"].get_value() == NtStatus.STATUS_SUCCESS
-        if succeeded and session.encrypt_data:
+        # An interim answer tells nothing, so it may be believed ([MS-SMB2] 3.2.5.1.3); "there is no such file" does.
+        final = session is not None and header["status"].get_value() != NtStatus.STATUS_PENDING
+        if final and session.encrypt_data:
             raise SMBException("an answer on an encrypted session was not encrypted")
-        super().verify_signature(header, session_id, force=force or (succeeded and session.signing_required))
+        super().verify_signature(header, session_id, force=force or (final and session.signing_required))
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +235,7 @@ class Handshake:
             login.credential(),
             login.password,
             require_encryption=demands.encryption,
+            hostname_override=login.host,
             auth_protocol=login.protocol,
         )
         session.connect()
@@ -278,4 +282,7 @@ def _told(error: BaseException, transport: Transport) -> BaseException:
         return Lost(f"the server cannot be reached: {type(error).__name__}")
     if isinstance(error, SMBException):
         return Lost("the server ended the connection while it was set up")
+    if isinstance(error, Exception):
+        # Bytes that are no message, an answer to no question: whatever smbprotocol stumbled over.
+        return Untrusted(f"the server's answer was not believed while a connection was set up ({type(error).__name__})")
     return error

@@ -82,6 +82,9 @@ class Transport:
         self._reader = threading.get_ident()
         head = self._exactly(4, timeout)
         message = self._exactly(_LENGTH.unpack(head)[0] & MAX_FRAME, timeout) if head else b""
+        if head and not message:
+            # An empty frame, or half of one: nobody reads on, so nobody may wait for an answer or go on with the socket.
+            self.sever()
         if not message:
             self._ended.set()
             if self._unwanted:
@@ -91,7 +94,9 @@ class Transport:
     def close(self) -> None:
         """End the connection and let go of the socket, which is never closed under the reader. Idempotent."""
         self.sever()
-        if self._reader not in (None, threading.get_ident()):
+        if self._reader == threading.get_ident():
+            self._ended.set()
+        elif self._reader is not None:
             self._ended.wait(READER_PATIENCE)
         if self._socket is not None:
             self._socket.close()

@@ -10,14 +10,16 @@ from types import ModuleType
 import pytest
 
 from adapters.contract import Services
+from adapters.errors import Unavailable
 from adapters.smb import library, native
 from adapters.smb.failures import Lost, Untrusted
 from adapters.smb.session import Demands, Target
 from adapters.smb.share import Share
+from adapters.smb.wire.status import STATUS_OBJECT_NAME_NOT_FOUND
 from tests.support import rogue_behaviour as rogue
 from tests.support.rogue_smb import RogueSmb
 from tests.support.samba import Samba, samba
-from tests.support.smb_messages import CREATE
+from tests.support.smb_messages import CREATE, ERROR_BODY, HEADER, SIGNED, Message, Request
 from tests.support.smb_share import (
     FIRST,
     PATIENCE,
@@ -32,6 +34,8 @@ from tests.support.smb_share import (
     until,
     whole,
 )
+
+LOGOFF = 2
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +84,7 @@ async def test_file_is_closed_once_and_counts_until_then(share: Share, server: S
 async def test_many_readers_of_one_connection_each_get_their_own(
     engine: ModuleType, tmp_path: Path, join: Join
 ) -> None:
-    with samba(tmp_path, settings={"smb2 max credits": "24"}) as server:
+    with samba(tmp_path, settings={"smb2 max credits": "8"}) as server:
         for number in range(20):
             put(server, f"{number}.pdf", content(1_500_000 + number))
         share = await join(engine, server)
@@ -101,21 +105,23 @@ async def test_reader_who_leaves_in_the_middle_leaves_the_others_alone(share: Sh
     await until(lambda: server.open_files() == 0)
 
 
-async def test_document_opened_for_a_caller_who_has_gone_is_closed(share: Share, server: Samba) -> None:
-    put(server, "late.pdf", b"late")
+@pytest.mark.parametrize("first", ["open", "list"])
+async def test_what_was_opened_for_a_caller_who_has_gone_is_closed(share: Share, server: Samba, first: str) -> None:
+    put(server, "late/late.pdf", b"late")
     await share.echo()
     server.pause()
-    opening = [asyncio.ensure_future(share.open("late.pdf", 0, FIRST)) for _ in range(3)]
-    listing = asyncio.ensure_future(share.entries("", "*"))
+    opening = [share.open("late\\late.pdf", 0, FIRST) for _ in range(3)]
+    listing = [share.entries("late", "*")]
+    asking = [asyncio.ensure_future(one) for one in (opening + listing if first == "open" else listing + opening)]
     await asyncio.sleep(0.1)
-    for one in (*opening, listing):
+    for one in asking:
         one.cancel()
-    await asyncio.gather(*opening, listing, return_exceptions=True)
+    await asyncio.gather(*asking, return_exceptions=True)
     server.resume()
     await share.echo()
     await until(lambda: server.open_files() == 0)
     assert share.open_count == 0
-    assert await whole(share, "late.pdf") == b"late"
+    assert await whole(share, "late\\late.pdf") == b"late"
 
 
 async def test_hung_server_is_left_when_the_connection_is_severed(
@@ -214,6 +220,25 @@ async def test_cancelled_connection_ends_at_once(engine: ModuleType, server: Sam
     await until(lambda: server.connections() == 0)
 
 
+class Overheard(rogue.Behaviour):
+    """Does nothing but note what is asked."""
+
+    def __init__(self) -> None:
+        self.commands: list[int] = []
+
+    def on_requests(self, requests: list[Request]) -> None:
+        self.commands += [request.command for request in requests]
+
+
+async def test_closing_logs_off(engine: ModuleType, server: Samba, join: Join) -> None:
+    overheard = Overheard()
+    with RogueSmb(server.host, server.port, overheard) as between:
+        share = await join(engine, server, port=between.port)
+        assert LOGOFF not in overheard.commands
+        await share.aclose()
+    assert LOGOFF in overheard.commands
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -257,4 +282,54 @@ async def test_cut_connection_is_lost(engine: ModuleType, server: Samba, join: J
         share = await join(engine, server, port=spoiler.port)
         with pytest.raises(Lost):
             await whole(share, "cut.pdf")
+        await share.aclose()
+
+
+class Junk(rogue.Spoiled):
+    """Answers with a body of ones."""
+
+    def spoil(self, message: Message, request: Request | None) -> list[Message | rogue.Wire]:
+        message.replace_body(b"\xff" * (len(message.data) - HEADER))
+        return [message]
+
+
+@pytest.mark.parametrize("command", [0, 1, 3], ids=["negotiate", "log on", "share"])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda commands: rogue.AbsurdLengths(0, commands=commands),
+        lambda commands: rogue.WrongMessageIds(commands=commands),
+        lambda commands: rogue.TruncatedFrames(commands=commands),
+        lambda commands: Junk(commands=commands),
+    ],
+    ids=["empty frame", "other id", "cut", "junk"],
+)
+async def test_nonsense_while_connecting_is_an_error_that_is_known(
+    engine: ModuleType, server: Samba, join: Join, command: int, spoil: Callable[..., rogue.Behaviour]
+) -> None:
+    with RogueSmb(server.host, server.port, spoil((command,))) as spoiler:
+        with pytest.raises((Lost, Unavailable)):
+            await join(engine, server, port=spoiler.port)
+        assert spoiler.behaviour.spoiled
+
+
+class ForgedAbsence(rogue.Spoiled):
+    """Says, without a signature, that a document which is there is not."""
+
+    def spoil(self, message: Message, request: Request | None) -> list[Message | rogue.Wire]:
+        message.status = STATUS_OBJECT_NAME_NOT_FOUND
+        message.flags &= ~SIGNED
+        message.data[48:64] = bytes(16)
+        message.replace_body(ERROR_BODY)
+        return [message]
+
+
+async def test_refusals_are_believed_only_with_a_signature(engine: ModuleType, server: Samba, join: Join) -> None:
+    put(server, "there.pdf", b"there")
+    with RogueSmb(server.host, server.port) as spoiler:
+        share = await join(engine, server, port=spoiler.port)
+        spoiler.behaviour = ForgedAbsence(commands=(CREATE,))
+        with pytest.raises(Untrusted):
+            await share.open("there.pdf", 0, 0)
+        assert spoiler.behaviour.spoiled
         await share.aclose()

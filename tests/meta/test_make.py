@@ -102,12 +102,15 @@ def checkout(tmp_path: Path) -> Checkout:
     made = Checkout(root, tools, state)
     made.program("python3", PYTHON)
     made.program("sleep", "#!/bin/sh\n")
-    for server in ("nginx", "redis-server", "smbd", "smbclient", "fusermount3"):
+    for server in SERVERS:
         made.program(server, "#!/bin/sh\n")
     return made
 
 
+SERVERS = "nginx redis-server smbd smbclient fusermount3 krb5kdc kadmin.local kinit krb5-config cc".split()
+PACKAGES = "nginx redis-server samba smbclient fuse3 krb5-kdc krb5-admin-server krb5-user libkrb5-dev gcc libc6-dev"
 INSTALL = "python -m pip install --quiet --disable-pip-version-check --use-pep517 --editable .[dev]"
+KERBEROS = INSTALL.replace("[dev]", "[smb-kerberos]")
 
 
 def test_help_lists_every_target():
@@ -118,7 +121,7 @@ def test_help_lists_every_target():
 
 def test_test_sets_everything_up_and_ends_with_the_closing_line(checkout: Checkout):
     done = checkout.run("make", "test", "ARGS=-k ranges")
-    assert checkout.log() == ["python -m venv .venv", INSTALL, "python -m pytest -k ranges"]
+    assert checkout.log() == ["python -m venv .venv", INSTALL, KERBEROS, "python -m pytest -k ranges"]
     assert done.stdout.splitlines()[-1] == "1 passed in 0.01s"
 
 
@@ -230,7 +233,7 @@ def test_without_permission_the_missing_package_is_named(checkout: Checkout):
 @pytest.fixture
 def without_servers(checkout: Checkout) -> Checkout:
     """A machine that has none of the servers; this one's may lie in sbin, which the script searches too."""
-    for server in ("nginx", "redis-server", "smbd", "smbclient", "fusermount3"):
+    for server in SERVERS:
         (checkout.tools / server).unlink()
     script = checkout.root / "deploy" / "scripts" / "install-servers"
     script.write_text(script.read_text().replace("/usr/local/sbin:/usr/sbin:/sbin", "/nowhere"))
@@ -242,14 +245,14 @@ def test_missing_servers_are_installed(without_servers: Checkout):
     done = without_servers.run("make", "test")
     assert done.returncode == 0
     (install,) = [line for line in without_servers.log() if line.startswith("apt-get") and "install" in line]
-    assert install.endswith(" nginx redis-server samba smbclient fuse3")
+    assert install.endswith(f" {PACKAGES}")
 
 
 def test_without_permission_the_suite_still_runs_and_the_cure_is_named(without_servers: Checkout):
     as_user(without_servers)
     done = without_servers.run("make", "test")
     assert done.returncode == 0
-    assert "apt-get install nginx redis-server samba smbclient fuse3" in done.stderr
+    assert f"apt-get install {PACKAGES}" in done.stderr
     log = without_servers.log()
     assert log[-1] == "python -m pytest"
     assert not [line for line in log if line.startswith("apt-get")]

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,14 +18,17 @@ import pytest
 import smbclient
 from smbprotocol.exceptions import SMBConnectionClosed, SMBResponseException
 
+from adapters.testing.proxy import LoopbackProxy
 from tests.support.ports import accepts, owners
 from tests.support.process import ServerFailed
 from tests.support.samba import Samba, Share, samba
 from tests.support.samba_client import client, refused
+from tests.support.samba_processes import alive
 
 PROJECT = Path(__file__).parents[2]
 
 BAD_NETWORK_NAME, NETWORK_NAME_DELETED = 0xC00000CC, 0xC00000C9
+SHARING_VIOLATION, INSUFFICIENT_RESOURCES = 0xC0000043, 0xC000009A
 ACCESS_DENIED, LOGON_FAILURE, ACCOUNT_DISABLED = 0xC0000022, 0xC000006D, 0xC0000072
 
 
@@ -58,7 +62,7 @@ def test_the_options_are_those_of_a_source(server: Samba):
 
 def test_it_knows_its_open_files_and_connections(server: Samba):
     (server.folder() / "other.txt").write_bytes(b"x")
-    assert (server.open_files(), server.connections()) == (0, 0)
+    assert (server.open_files(), server.connections(), server.clients()) == (0, 0, [])
     with client(server) as one:
         files = [one.open("letter.txt"), one.open("other.txt")]
         # Moved and withdrawn behind the server's back: still open.
@@ -139,10 +143,13 @@ def test_a_closed_share_throws_its_clients_out_and_a_removed_one_is_gone(server:
         assert server.open_files() == 0
         with pytest.raises(SMBResponseException):
             file.read(0, 1)
+        assert len(server.clients()) == 2
         assert one.status("a.txt") == NETWORK_NAME_DELETED
         assert other.read("letter.txt") == b"Dear colleague"
     folder = server.folder("spare")
-    server.remove_share("spare")
+    with client(server, "spare") as one:
+        server.remove_share("spare")
+        assert one.status("a.txt") == NETWORK_NAME_DELETED
     assert refused(server, "spare") == BAD_NETWORK_NAME
     server.add_share(Share("spare", folder))
     with client(server, "spare") as one:
@@ -170,6 +177,33 @@ def test_each_user_has_a_password(tmp_path: Path):
             assert one.read("a.txt") == b"a"
         assert refused(server, username="svc-other", password=server.users["svc-other"]) == ACCESS_DENIED
         assert refused(server, username="svc-other") == LOGON_FAILURE
+
+
+def test_a_file_can_be_kept_from_others(server: Samba):
+    with client(server) as one, client(server) as other:
+        file = one.open("letter.txt", share=0)
+        assert other.status("letter.txt") == SHARING_VIOLATION
+        file.close()
+        assert other.status("letter.txt") == 0
+
+
+def test_limits_are_as_told(tmp_path: Path):
+    few = Share("letters", options={"max connections": "1"})
+    with samba(tmp_path / "a", shares=[few], settings={"smb2 max credits": "16"}) as server, client(server) as one:
+        window = one.connection.sequence_window
+        assert window["high"] - window["low"] == 16
+        assert refused(server) == INSUFFICIENT_RESOURCES
+    with samba(tmp_path / "b", settings={"max smbd processes": "3"}) as server, client(server):
+        with socket.create_connection((server.host, server.port), timeout=10) as another:
+            assert another.recv(1) == b""
+
+
+def test_the_kit_s_proxy_counts_the_round_trips_of_a_client(server: Samba):
+    with LoopbackProxy(server.host, server.port) as proxy, client(server, port=proxy.port) as one:
+        with proxy.latency(0.005):
+            proxy.forget()
+            one.read("letter.txt")  # CREATE, READ, CLOSE
+            assert proxy.round_trips == 3
 
 
 @pytest.mark.parametrize(
@@ -217,11 +251,13 @@ with samba(pathlib.Path({str(tmp_path)!r})) as server:
 """
     with subprocess.Popen([sys.executable, "-c", script], cwd=PROJECT, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
-        ended = os.pidfd_open(int(parent.stdout.readline()))
+        group = int(parent.stdout.readline())
         parent.kill()
     try:
-        assert select.select([ended], [], [], 10)[0], "smbd outlived the tests"
+        deadline = time.monotonic() + 10
+        while alive(group):
+            assert time.monotonic() < deadline, "smbd outlived the tests"
+            time.sleep(0.01)
     finally:
         with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(ended, signal.SIGKILL)
-        os.close(ended)
+            os.killpg(group, signal.SIGKILL)

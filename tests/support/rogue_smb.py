@@ -153,12 +153,10 @@ class RogueSmb:
             yield Wire(prefixed(frame))
             return
         messages = [Message(data) for data in split(frame)]
-        before = [bytes(message.data) for message in messages]
         answers = [self._answer(connection, message) for message in messages]
         now = [one for few in answers if len(few) == 1 for one in few if isinstance(one, Message)]
         if len(now) == len(messages):
-            same = [bytes(message.data) for message in now] == before
-            yield Wire(prefixed(frame if same else chain(now)))
+            yield Wire(prefixed(chain(now)))
         else:
             for few in answers:
                 yield from _loose(few)

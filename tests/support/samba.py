@@ -20,10 +20,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from tests.support.ports import LOOPBACK, accepts, free_port
+from tests.support.ports import LOOPBACK, free_port
 from tests.support.process import Server, require, running
 from tests.support.samba_conf import FOLDERS, Encryption, Share, Signing, configuration, unix_accounts, user_map
-from tests.support.samba_processes import alive, clients_of, connections_to, open_below
+from tests.support.samba_processes import alive, clients_of, connections_to, listens, open_below
 from tests.support.samba_tools import Tools
 
 __all__ = ["Samba", "Share", "samba"]
@@ -134,7 +134,7 @@ class Samba:
                 "smbd",
                 command,
                 log=self._folder / "smbd.log",
-                ready=lambda _server: accepts(self.port, self.host),
+                ready=lambda _server: listens(self.host, self.port),
                 environ=self._environ,
                 stdin=self._lifeline,  # smbd ends when its standard input does
             )
@@ -262,7 +262,8 @@ def samba(
     """A running smbd with everything of its below `folder`, gone afterwards.
 
     `host` is any address of 127.0.0.0/8: servers on different ones may share a port number, as the targets of DFS links
-    must. `settings` are further lines of the `[global]` section.
+    must. `settings` are further lines of the `[global]` section; of those, `max smbd processes` counts two more than the
+    clients it admits.
     """
     port = port or free_port()
 

@@ -12,6 +12,8 @@ import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from tests.support.ports import LISTENING
+
 ESTABLISHED = "01"
 """The state column of /proc/net/tcp for a connection (include/net/tcp_states.h)."""
 
@@ -30,10 +32,12 @@ def open_below(folders: Iterable[Path], pids: Iterable[int]) -> int:
 
 def connections_to(host: str, port: int) -> int:
     """How many TCP connections the IPv4 address and port have on the server's side."""
-    (number,) = struct.unpack("=I", socket.inet_aton(host))
-    local = f"{number:08X}:{port:04X}"
-    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
-    return sum(line.split()[1] == local and line.split()[3] == ESTABLISHED for line in lines)
+    return _sockets(host, port).count(ESTABLISHED)
+
+
+def listens(host: str, port: int) -> bool:
+    """Whether somebody accepts connections there, seen without making one, for which smbd would start a process."""
+    return LISTENING in _sockets(host, port)
 
 
 def alive(group: int) -> bool:
@@ -45,6 +49,14 @@ def alive(group: int) -> bool:
                 if int(its_group) == group and state not in "ZX":
                     return True
     return False
+
+
+def _sockets(host: str, port: int) -> list[str]:
+    """The states of the TCP sockets with this local address."""
+    (number,) = struct.unpack("=I", socket.inet_aton(host))
+    local = f"{number:08X}:{port:04X}"
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    return [columns[3] for columns in map(str.split, lines) if columns[1] == local]
 
 
 def _serves(pid: int) -> bool:

@@ -126,31 +126,47 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.write(self._protection.outgoing(chain(messages) if len(messages) > 1 else messages))
 
-    async def ask(self, *requests: tuple[int, bytes, int], flags: int = 0) -> list[tuple[Header, bytes]]:
+    async def ask(
+        self,
+        *requests: tuple[int, bytes, int],
+        flags: int = 0,
+        unwanted: Callable[[list[tuple[Header, bytes]]], None] | None = None,
+        always: bool = False,
+    ) -> list[tuple[Header, bytes]]:
         """Send a chain of (command, body, charge) and wait for all its answers, copied. `flags` are the first's.
 
-        Raises `Lost`.
+        `unwanted` gets them when the caller has gone meanwhile; with `always` they are sent also when it goes before there
+        is credit. Raises `Lost`.
         """
         done: asyncio.Future[list[tuple[Header, bytes]]] = asyncio.get_running_loop().create_future()
         answers: list[tuple[Header, bytes]] = []
 
         def answered(header: Header, message: memoryview) -> None:
             answers.append((header, bytes(message)))
-            if len(answers) == len(requests) and not done.done():
+            if len(answers) < len(requests):
+                return
+            if not done.done():
                 done.set_result(answers)
+            elif unwanted is not None:
+                unwanted(answers)
 
         def failed(error: Lost) -> None:
             if not done.done():
                 done.set_exception(error)
 
         def send() -> None:
-            if done.done():
+            if done.done() and not always:
                 return
             chained = [Request(*one, answered, 0 if number else flags) for number, one in enumerate(requests)]
             self.send_now(chained, failed)
 
         self.submit(sum(charge for _, _, charge in requests), send, failed)
-        return await done
+        try:
+            return await done
+        except asyncio.CancelledError:
+            if unwanted is not None and not done.cancelled() and done.exception() is None:
+                unwanted(done.result())
+            raise
 
     async def echo(self) -> None:
         """Raises `Lost`, `Refused`."""

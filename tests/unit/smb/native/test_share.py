@@ -125,6 +125,27 @@ async def test_file_opened_for_a_reader_who_left_is_closed(
     assert share.open_count == 0
 
 
+async def test_file_is_closed_also_when_its_reader_leaves_before_there_is_credit() -> None:
+    share, server = await shared(credits=2)
+    opening = asyncio.ensure_future(share.open("a", 0, FIRST))
+    create, read = await server.asked(), await server.asked()
+    server.created(create, 5, file_id=b"L" * 16)
+    server.read(read, b"hello", credits=0)
+    file = await opening
+    other = asyncio.ensure_future(share.echo())
+    echo = await server.asked()
+    closing = asyncio.ensure_future(file.close())
+    assert await server.silent(), "there was credit for closing"
+    closing.cancel()
+    await asyncio.gather(closing, return_exceptions=True)
+    server.answer(echo, struct.pack("<HH", 4, 0))
+    await other
+    close = await server.asked()
+    assert close.command == CLOSE
+    assert b"L" * 16 in close.body
+    await gone(share, server)
+
+
 async def test_name_in_a_dfs_namespace_begins_with_server_and_share() -> None:
     share, server = await shared(dfs=True)
     opening = asyncio.ensure_future(share.open("a.pdf", 0, 0))

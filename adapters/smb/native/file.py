@@ -1,0 +1,147 @@
+"""One document on the native data path: opened for a reader who may leave at any moment, read, closed.
+
+Rules of this module: opening is one round trip, CREATE and the first READ in one chain; closing is another, and its answer
+carries the facts that show whether the file was changed meanwhile. A file that was opened for a reader who has left is
+closed when the answer comes, also long afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from adapters.smb.failures import Refused
+from adapters.smb.native.connection import Request
+from adapters.smb.native.reading import Reading
+from adapters.smb.share import Facts
+from adapters.smb.wire import (
+    CLOSE,
+    CREATE,
+    READ,
+    RELATED_FILE,
+    Created,
+    Header,
+    Malformed,
+    charge,
+    close,
+    closed,
+    created,
+    is_error,
+    read,
+    read_data,
+)
+from adapters.smb.wire.status import STATUS_END_OF_FILE
+
+if TYPE_CHECKING:
+    from adapters.smb.native.share import NativeShare
+
+
+class NativeFile:
+    """One open document."""
+
+    def __init__(self, share: NativeShare, opened: Created, offset: int, head: bytes) -> None:
+        self._share = share
+        self._file_id = opened.file_id
+        self._offset = offset
+        self._head = head
+        self._reading: Reading | None = None
+        self._open = True
+        self.facts = Facts(
+            opened.size, opened.created, opened.written, opened.changed, opened.attributes, opened.disk_id
+        )
+
+    def pieces(self, start: int, stop: int) -> AsyncIterator[bytes]:
+        skip = start - self._offset
+        head = self._head[skip : skip + stop - start] if 0 <= skip < len(self._head) else b""
+        self._head = b""
+        self._reading = self._share.reading(self._file_id, start, stop, head)
+        return self._reading
+
+    async def close(self) -> Facts | None:
+        if not self._left():
+            return None
+        [(header, message)] = await self._share.connection.ask((CLOSE, close(self._file_id), 1), always=True)
+        if is_error(header):
+            raise Refused(header.status, "could not close the document")
+        facts = self._share.parsed(closed, message)
+        return facts and Facts(facts.size, facts.created, facts.written, facts.changed, facts.attributes)
+
+    def abandon(self) -> None:
+        if self._left():
+            self._share.close_later(self._file_id)
+
+    def _left(self) -> bool:
+        """Let go of everything but the file itself; whether that is still open."""
+        if self._reading is not None:
+            self._reading.close()
+        was_open, self._open = self._open, False
+        if was_open:
+            self._share.open_count -= 1
+        return was_open
+
+
+class Opening:
+    """CREATE and the first READ in one chain. When nobody waits for it any more, the file is closed as it opens."""
+
+    def __init__(self, share: NativeShare, offset: int, length: int) -> None:
+        self._share = share
+        self._offset = offset
+        self._length = length
+        self._opened: Created | None = None
+        self._done: asyncio.Future[NativeFile] = asyncio.get_running_loop().create_future()
+
+    async def answer(self, body: bytes) -> NativeFile:
+        cost = charge(self._length) if self._length else 0
+
+        def send() -> None:
+            if self._done.done():
+                return
+            chain = [Request(CREATE, body, 1, self._created, self._share.flags)]
+            if self._length:
+                first = read(RELATED_FILE, self._offset, self._length)
+                chain.append(Request(READ, first, cost, self._read))
+            self._share.connection.send_now(chain, self._failed)
+
+        self._share.connection.submit(1 + cost, send, self._failed)
+        try:
+            return await self._done
+        except asyncio.CancelledError:
+            if self._done.done() and not self._done.cancelled() and self._done.exception() is None:
+                self._done.result().abandon()
+            raise
+
+    def _created(self, header: Header, message: memoryview) -> None:
+        if is_error(header):
+            self._failed(Refused(header.status, "could not open the document"))
+            return
+        self._opened = created(message)
+        if not self._length:
+            self._finish(b"")
+
+    def _read(self, header: Header, message: memoryview) -> None:
+        if not is_error(header):
+            self._finish(bytes(read_data(message, self._length)))
+        elif header.status == STATUS_END_OF_FILE:
+            self._finish(b"")
+        else:
+            self._give_up()
+            self._failed(Refused(header.status, "could not read the document"))
+
+    def _finish(self, head: bytes) -> None:
+        if self._opened is None:
+            raise Malformed("a READ answered before its CREATE")
+        if self._done.done():
+            self._give_up()
+            return
+        self._share.open_count += 1
+        self._done.set_result(NativeFile(self._share, self._opened, self._offset, head))
+
+    def _give_up(self) -> None:
+        if self._opened is not None:
+            self._share.close_later(self._opened.file_id)
+            self._opened = None
+
+    def _failed(self, error: Exception) -> None:
+        if not self._done.done():
+            self._done.set_exception(error)
