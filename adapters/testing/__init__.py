@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.testing.check import Check, Violation
 from adapters.testing.checks import CHECKS
 from adapters.testing.harness import Harness, RecordingLog
+from adapters.testing.proxy import LoopbackProxy
 from adapters.testing.runner import Report, Result, Verdict, check_adapter, run_check, run_fresh
 from adapters.testing.site import CannotSurvey, SiteHarness, survey
 
@@ -25,6 +26,7 @@ __all__ = [
     "CannotSurvey",
     "Check",
     "Harness",
+    "LoopbackProxy",
     "RecordingLog",
     "Report",
     "Result",

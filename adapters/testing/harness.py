@@ -44,6 +44,13 @@ class Harness(ABC):
 
     Always needed: `capabilities`, `missing`, `hostile`, `adapter` and `seed`. The rest is optional; override what your
     archive allows. Methods that change the archive may be plain or `async`.
+
+    Where the archive is a server, a proxy in front of it has the faults:
+
+        def __init__(self): self.proxy = LoopbackProxy(host, port)  # adapters.testing.proxy; the adapter connects to it
+        def cut_after(self, count): return self.proxy.cut_after(count)
+        def offline(self): return self.proxy.offline()
+        def release(self): super().release(); self.proxy.close()
     """
 
     capabilities: ClassVar[Capabilities]
@@ -88,7 +95,7 @@ class Harness(ABC):
         raise NotImplementedError
 
     def cut_after(self, count: int) -> Context:
-        """While inside, the archive breaks every document off after at most `count` bytes."""
+        """While inside, the archive breaks a document off after at most `count` bytes, each time that it is opened."""
         raise NotImplementedError
 
     def offline(self) -> Context:
@@ -112,7 +119,7 @@ class Harness(ABC):
         return services
 
     def release(self) -> None:
-        """Give back what `services` lent. The kit calls it after the check."""
+        """Give back what `services` lent. The kit calls it after the check; override it to stop what you started too."""
         services: Services | None = self.__dict__.pop("_services", None)
         if services is not None:
             services.executor.shutdown(wait=False, cancel_futures=True)

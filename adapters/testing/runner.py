@@ -111,6 +111,7 @@ async def run_fresh(check: Check, make_harness: MakeHarness) -> Result:
 async def run_check(check: Check, harness: Harness) -> Result:
     """Run one check on a fresh `harness`, which is released afterwards. Never raises for what the adapter does."""
     if (reason := check.excluded(harness)) is not None:
+        harness.release()
         return Result(check, Verdict.EXCLUDED, reason)
     task = asyncio.ensure_future(check.run(harness))
     try:

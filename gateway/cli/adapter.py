@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import shlex
-import sys
-import threading
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
@@ -23,9 +18,6 @@ if TYPE_CHECKING:
     from gateway.cli.adapter_kit import Check
     from gateway.cli.adapter_report import Printed
     from gateway.settings import Settings
-
-LINGERING = 2.0
-"""Seconds that threads which an adapter left hanging in its archive get to end before the process ends without them."""
 
 
 @click.group(short_help="Write an adapter of your own, test it, try it.")
@@ -104,7 +96,9 @@ def test_(
         raise click.UsageError("Name documents to read: --doc ID, as a client would ask for them.")
     if not live and (documents or given):
         raise click.UsageError("--doc and --config go with --live.")
-    from gateway.cli.adapter_kit import CannotRun, chosen
+    import asyncio
+
+    from gateway.cli.adapter_kit import THREADS, CannotRun, chosen
     from gateway.cli.adapter_report import Printed
 
     settings = console.load_settings(config) if live else None
@@ -115,9 +109,9 @@ def test_(
             asyncio.run(_tested(package, settings, documents, checks, repeat, report))
     except CannotRun as error:
         report.refuse(error)
-        _leave(console.WRONG)
+        console.leave(console.WRONG, THREADS)
     report.end()
-    _leave(report.code)
+    console.leave(report.code, THREADS)
 
 
 async def _tested(
@@ -134,17 +128,3 @@ async def _tested(
         report.begin(trial)
         for check in checks:
             report.add(await trial.run(check, rounds))
-
-
-def _leave(code: int) -> NoReturn:
-    """End with this exit code, without threads that an adapter left hanging in its archive."""
-    from gateway.cli.adapter_kit import THREADS
-
-    end = time.monotonic() + LINGERING
-    while any(thread.name.startswith(THREADS) for thread in threading.enumerate()):
-        if time.monotonic() > end:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-        time.sleep(0.01)
-    raise SystemExit(code)

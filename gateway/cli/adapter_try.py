@@ -5,16 +5,12 @@ What is printed names no document: its bytes go to --output alone, and its locat
 
 from __future__ import annotations
 
-import asyncio
-import os
 import sys
-import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NoReturn
+from typing import IO, TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
@@ -27,9 +23,6 @@ if TYPE_CHECKING:
     from gateway.cli.adapter_trial import Trial
     from gateway.protocol.ranges import ByteRange
     from gateway.settings import SourceSettings
-
-LINGERING = 2.0
-"""Seconds that threads hanging in the archive get to end before the process ends without them."""
 
 SILENT = 0.5
 """Seconds of reading after which a person wants to see that something happens."""
@@ -74,6 +67,7 @@ def try_(
         raise click.UsageError("Give the adapter's NAME and one LOCATOR; put quotes around one with spaces.")
     from adapters.errors import OptionError
     from gateway.cli.adapter_options import configured, described
+    from gateway.workers import SOURCE_THREADS
 
     byte_range = None if part is None else _byte_range(part)
     adapter, locator = words if len(words) == 2 else (None, words[0])
@@ -89,7 +83,7 @@ def try_(
     except KeyboardInterrupt:
         click.echo("Stopped.", err=True)
         code = console.FAILED
-    _leave(code)
+    console.leave(code, SOURCE_THREADS)
 
 
 def _byte_range(text: str) -> ByteRange:
@@ -103,6 +97,8 @@ def _byte_range(text: str) -> ByteRange:
 
 def _tried(name: str, of: SourceSettings, locator: str, part: ByteRange | None, output: str | None) -> int:
     """Read the document and print what there is to say; the exit code. Raises `OptionError`."""
+    import asyncio
+
     from adapters.errors import AdapterError, OptionError
     from gateway.cli.adapter_trial import Trial, run
     from gateway.telemetry import Telemetry
@@ -252,6 +248,8 @@ def _explain(error: AdapterError, trial: Trial) -> None:
 
 def _origin(error: BaseException) -> str:
     """The class of the error that was translated, and where it was raised. Not its text, which may hold a path."""
+    import traceback
+
     while (cause := error.__cause__) is not None:
         error = cause
     frames = traceback.extract_tb(error.__traceback__)[-3:]
@@ -264,17 +262,3 @@ def _option_problem(error: OptionError, config: Path | None, name: str) -> Probl
         return console.option_problem(error, config, name)
     cure = sentence(error.cure or "Correct the options")
     return Problem("option", sentence(error.detail), cure, error.option or "", variable="--option")
-
-
-def _leave(code: int) -> NoReturn:
-    """End with this exit code, without threads that hang in the archive: they could not be waited for."""
-    from gateway.workers import SOURCE_THREADS
-
-    end = time.monotonic() + LINGERING
-    while any(thread.name.startswith(SOURCE_THREADS) for thread in threading.enumerate()):
-        if time.monotonic() > end:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-        time.sleep(0.01)
-    raise SystemExit(code)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import re
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
 
 FINE, FAILED, WRONG = 0, 1, 2
 """The exit codes."""
+
+LINGERING = 2.0
+"""Seconds that threads hanging in an archive get to end before the process ends without them."""
 
 CONFIG_VARIABLE = "GATEWAY_CONFIG"
 
@@ -129,3 +135,15 @@ def address_failure(error: OSError, port_cure: str = PORT_CURE) -> tuple[str, st
         return "The host name to listen on is not known.", "Write an address in `server.host` and `admin.host`."
     cause = sentence(error.strerror or type(error).__name__)
     return (f"{error.filename}: {cause}" if error.filename else cause), ""
+
+
+def leave(code: int, threads: str | tuple[str, ...]) -> NoReturn:
+    """End with this exit code, without threads (whose names begin with `threads`) that hang in an archive."""
+    end = time.monotonic() + LINGERING
+    while any(thread.name.startswith(threads) for thread in threading.enumerate()):
+        if time.monotonic() > end:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+        time.sleep(0.01)
+    raise SystemExit(code)

@@ -43,7 +43,7 @@ class Reader:
         self.public, self.admin = free_port(), free_port()
         self._stack = stack
         self._serving = stack.enter_context(ExitStack())
-        for name in ("work/.venv/bin", "bin", "srv/letters", "archive/letters", "archive/scans"):
+        for name in ("work/.venv/bin", "bin", "srv/letters", "archive/letters", "archive/scans", "run/secrets"):
             (home / name).mkdir(parents=True)
         for path in (self.work / ".venv" / "bin" / "fhir-gateway", home / "bin" / "fhir-gateway"):
             path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m gateway "$@"\n')
@@ -53,6 +53,7 @@ class Reader:
         for number, document in enumerate(sorted((ARCHIVE / "discharge").rglob("*.pdf"))):
             shutil.copy(document, home / "srv" / "letters" / f"letter-{number}.pdf")
         (home / "archive" / "scans.csv").write_text("id,path\n")
+        (home / "run" / "secrets" / "smb").write_text("a password\n")
         (self.work / "gateway.yaml").write_text(self.mapped(CONFIGURATION))
         self.environ = {
             **os.environ,
@@ -65,7 +66,7 @@ class Reader:
 
     def mapped(self, text: str) -> str:
         """`text` with the documentation's places and ports changed for those of this reader."""
-        text = re.sub(r"(?<![\w/])/(srv|archive)/", lambda found: f"{self.home}{found[0]}", text)
+        text = re.sub(r"(?<![\w/])/(srv|archive|run)/", lambda found: f"{self.home}{found[0]}", text)
         return text.replace("127.0.0.1:8080", f"127.0.0.1:{self.public}").replace(
             "127.0.0.1:8081", f"127.0.0.1:{self.admin}"
         )

@@ -58,6 +58,7 @@ class Answering(socketserver.StreamRequestHandler):
 
 class Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
+    request_queue_size = 128
     asked = sent = open = broken = 0
 
 
