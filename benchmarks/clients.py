@@ -1,12 +1,15 @@
-"""The clients: one that only reads, one that checks every byte, one for many small requests."""
+"""The clients: one that only reads, one that checks every byte, one for many small requests, one that stops reading."""
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import http.client
+import math
 import re
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +18,6 @@ from pathlib import Path
 from tests.support.ports import LOOPBACK
 from tests.support.process import require
 
-SOURCE = Path(__file__).with_name("sink.c")
 PIECE = 1 << 20
 ELEMENT = re.compile(rb'"(?:data|content)"\s*:\s*"|<(?:data|content) value="')
 """Where the base64 of a Binary begins, in JSON or XML, R4 or STU3."""
@@ -39,11 +41,22 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How long it took to read how much: seconds, body bytes, responses."""
+    """How long it took to read how much: seconds, body bytes, responses, seconds of the median response if known."""
 
     seconds: float
     size: int
     responses: int
+    median: float = math.nan
+
+
+def compiled(name: str, directory: Path) -> Path:
+    """The program `name`.c of this folder, made in `directory`. Raises `RuntimeError` where there is no C compiler."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        raise RuntimeError("Parts of the benchmarks are written in C: apt-get install gcc libc6-dev")
+    program = directory / name
+    subprocess.run([compiler, "-O2", "-o", program, Path(__file__).with_name(f"{name}.c")], check=True)
+    return program
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +69,41 @@ class Sink:
     @classmethod
     def build(cls, directory: Path, before: tuple[str, ...] = ()) -> Sink:
         """Compile it into `directory`. Raises `RuntimeError` where there is no C compiler."""
-        compiler = shutil.which("cc") or shutil.which("gcc")
-        if compiler is None:
-            raise RuntimeError("The benchmarks' client is written in C: apt-get install gcc libc6-dev")
-        program = directory / "sink"
-        subprocess.run([compiler, "-O2", "-o", program, SOURCE], check=True)
-        return cls(program, before)
+        return cls(compiled("sink", directory), before)
 
     def read(
         self, asked: Request, *, connections: int = 1, repeats: int = 1, pause_bytes: int = 0, pause_ms: int = 0
     ) -> Reading:
-        """Read it `repeats` times on each of `connections`; with `pause_bytes`, all stall there together."""
+        """Read it `repeats` times on each of `connections`; with `pause_bytes`, all stall there together.
+
+        A * in the target becomes the number of the request on its connection.
+        """
         options = [asked.port, asked.target, asked.accept, connections, repeats, pause_bytes, pause_ms]
         done = subprocess.run([*self.before, self.program, *map(str, options)], capture_output=True, text=True)
         if done.returncode:
             raise WrongAnswer(f"{asked.target}: {done.stderr.strip()}")
-        seconds, size, responses = done.stdout.split()
-        return Reading(float(seconds), int(size), int(responses))
+        seconds, size, responses, median = done.stdout.split()
+        return Reading(float(seconds), int(size), int(responses), float(median))
+
+
+@contextlib.contextmanager
+def stalled(asked: Request, *, readers: int, first: int) -> Iterator[None]:
+    """Readers that have taken the `first` bytes of a document each and take no more. Raises `WrongAnswer`."""
+    request = f"GET {asked.target} HTTP/1.1\r\nHost: {LOOPBACK}:{asked.port}\r\nAccept: {asked.accept}\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        connections = [
+            stack.enter_context(socket.create_connection((LOOPBACK, asked.port), timeout=60)) for _ in range(readers)
+        ]
+        for connection in connections:
+            connection.sendall(request.encode())
+        for connection in connections:
+            answer = b""
+            while len(answer) < first:
+                piece = connection.recv(first - len(answer))
+                answer += piece
+                if not piece or not answer.startswith(b"HTTP/1.1 200 "):
+                    raise WrongAnswer(f"{asked.target}: {len(answer)} bytes, {answer[:60]!r}")
+        yield
 
 
 def many(asked: Request, *, connections: int, seconds: int, before: tuple[str, ...] = ()) -> Reading:

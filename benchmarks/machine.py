@@ -45,6 +45,11 @@ def memory(pid: int, field: str) -> int:
     return int(found[1]) * 1024
 
 
+def forget_peak(pid: int) -> None:
+    """Begin "VmHWM" anew from what the process has now (proc(5), clear_refs)."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
 def pinned(processor: int) -> tuple[str, ...]:
     """Words before a command that keep it on one processor; none where there is only one to share."""
     taskset = shutil.which("taskset")
@@ -65,9 +70,11 @@ def description() -> dict[str, str]:
         "kernel": f"{platform.system()} {platform.release()}",
         "Python": platform.python_version(),
         "gateway": gateway.__version__,
-        **{name: version(name) for name in ("aiohttp", "uvloop", "pybase64")},
+        **{name: version(name) for name in ("aiohttp", "uvloop", "pybase64", "cryptography")},
         "nginx": _said("nginx", "-v", r"nginx/(\S+)"),
         "wrk": _said("wrk", "-v", r"wrk (?:debian/)?(\S+)"),
+        "Samba": _said("smbd", "--version", r"Version (\S+)"),
+        "rclone": _said("rclone", "version", r"rclone v(\S+)"),
     }
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+OURS = "gateway"
+"""The contender that the others are compared with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +38,14 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A limit that a value has to keep: at least or at most `limit`."""
+    """A limit to keep: at least or at most `limit`.
+
+    With a peer it is a limit for the ratio of the gateway to it, round by round; without, for the gateway's own figure.
+    """
 
     limit: float
     at_least: bool
+    peer: str | None = None
 
     def met(self, value: float) -> bool:
         return value >= self.limit if self.at_least else value <= self.limit
@@ -49,48 +56,28 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One line of the table.
-
-    `figures` holds each contender's measurements in `unit`; `cost` their processor time, in words. With a peer, the
-    goal speaks of the ratio of the gateway to it, round by round; without one, of the gateway's own figure.
-    """
+    """One scenario: `figures` holds each contender's measurements in `unit`, `cost` their processor time, in words."""
 
     name: str
     title: str
     unit: str
     digits: int
     figures: Mapping[str, Spread]
-    goal: Goal
+    goals: Sequence[Goal]
     cost: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def ratio(self) -> Spread | None:
-        if "nginx" not in self.figures:
-            return None
-        pairs = zip(self.figures["gateway"].values, self.figures["nginx"].values, strict=True)
+    def ratio(self, peer: str) -> Spread:
+        """The gateway to this peer, round by round."""
+        pairs = zip(self.figures[OURS].values, self.figures[peer].values, strict=True)
         return Spread(tuple(ours / theirs for ours, theirs in pairs))
 
     @property
     def met(self) -> bool:
-        return self.goal.met((self.ratio or self.figures["gateway"]).median)
+        return all(goal.met(self._judged(goal)) for goal in self.goals)
 
-    def row(self) -> list[str]:
-        """Title, gateway, peer, ratio, goal, verdict, processor time."""
-        figures = {name: f"{spread.text(self.digits)} {self.unit}" for name, spread in self.figures.items()}
-        return [
-            self.title,
-            figures["gateway"],
-            figures.get("nginx", ""),
-            self.ratio.text(2) if self.ratio else "",
-            self.goal.text(" x" if self.ratio else f" {self.unit}"),
-            "met" if self.met else "missed",
-            "; ".join(self._cost(name) for name in self.cost),
-        ]
-
-    def _cost(self, name: str) -> str:
-        """A contender's processor time; one that has no column of its own shows its figure here too."""
-        figure = "" if name in ("gateway", "nginx") else f" {self.figures[name].text(self.digits)} {self.unit},"
-        return f"{name}{figure} {self.cost[name]}"
+    def rows(self) -> list[list[str]]:
+        """One for each goal: title, gateway, peer, ratio, goal, verdict, processor time."""
+        return [self._row(goal) for goal in self.goals]
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -99,19 +86,51 @@ class Result:
             "title": self.title,
             "unit": self.unit,
             "figures": {name: list(spread.values) for name, spread in self.figures.items()},
-            "ratio": self.ratio and round(self.ratio.median, 3),
-            "goal": {"at_least" if self.goal.at_least else "at_most": self.goal.limit},
-            "met": self.met,
+            "goals": [
+                {
+                    "peer": goal.peer,
+                    "at_least" if goal.at_least else "at_most": goal.limit,
+                    "judged": round(self._judged(goal), 3),
+                    "met": goal.met(self._judged(goal)),
+                }
+                for goal in self.goals
+            ],
             "cost": dict(self.cost),
         }
 
+    def _judged(self, goal: Goal) -> float:
+        return (self.ratio(goal.peer) if goal.peer else self.figures[OURS]).median
 
-HEADINGS = ["what", "gateway", "nginx", "ratio", "goal", "", "processor time"]
+    def _row(self, goal: Goal) -> list[str]:
+        return [
+            self.title,
+            self._figure(OURS),
+            f"{goal.peer} {self._figure(goal.peer)}" if goal.peer else "",
+            self.ratio(goal.peer).text(2) if goal.peer else "",
+            goal.text(" x" if goal.peer else f" {self.unit}"),
+            "met" if goal.met(self._judged(goal)) else "missed",
+            "; ".join(self._costs(goal)),
+        ]
+
+    def _figure(self, name: str) -> str:
+        return f"{self.figures[name].text(self.digits)} {self.unit}"
+
+    def _costs(self, goal: Goal) -> Iterator[str]:
+        """Processor time of the gateway and this peer, and of those that are no goal's peer, with their figure."""
+        peers = {one.peer for one in self.goals}
+        for name, cost in self.cost.items():
+            if name in (OURS, goal.peer):
+                yield f"{name} {cost}"
+            elif name not in peers:
+                yield f"{name} {self._figure(name)}, {cost}"
+
+
+HEADINGS = ["what", "gateway", "peer", "ratio", "goal", "", "processor time"]
 
 
 def markdown(results: Sequence[Result], machine: Mapping[str, str], rounds: str) -> str:
     """The table and what it was measured on."""
-    rows = [HEADINGS, ["---"] * len(HEADINGS), *(result.row() for result in results)]
+    rows = [HEADINGS, ["---"] * len(HEADINGS), *(row for result in results for row in result.rows())]
     table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     facts = "; ".join(f"{name} {value}" for name, value in machine.items())
     return f"{table}\n\n{rounds} Median (lowest..highest).\n\n{facts}.\n"

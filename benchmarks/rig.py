@@ -6,13 +6,13 @@ import contextlib
 import hashlib
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.clients import Request, Sink, download
-from benchmarks.machine import memory, pinned, processor_seconds, tree
+from benchmarks.clients import Request, Sink, compiled, download
+from benchmarks.machine import forget_peak, memory, pinned, processor_seconds, tree
 from tests.support.gateway import PROJECT, serving
 from tests.support.nginx import file_server
 from tests.support.ports import free_port, owners
@@ -51,6 +51,9 @@ class Contender:
     def memory(self, kind: str) -> int:
         return memory(self.pid, kind)
 
+    def forget_peak(self) -> None:
+        forget_peak(self.pid)
+
 
 @dataclass(slots=True)
 class Rig:
@@ -58,12 +61,14 @@ class Rig:
 
     directory: Path
     pin: bool = True
-    documents: dict[int, Document] = field(default_factory=dict)
+    documents: dict[str, Document] = field(default_factory=dict)
     sink: Sink = field(init=False)
+    delay: Path = field(init=False)
 
     def __post_init__(self) -> None:
         self.archive.mkdir(parents=True, exist_ok=True)
         self.sink = Sink.build(self.directory, self.client_words)
+        self.delay = compiled("delay", self.directory)
 
     @property
     def archive(self) -> Path:
@@ -77,31 +82,35 @@ class Rig:
     def client_words(self) -> tuple[str, ...]:
         return pinned(1) if self.pin else ()
 
-    def document(self, size: int) -> Document:
-        """A document of this size whose bytes do not repeat."""
-        if size not in self.documents:
-            block = random.Random(size).randbytes(BLOCK)
+    def document(self, size: int, name: str = "document") -> Document:
+        """A document of this size whose bytes do not repeat. One of another name holds other bytes."""
+        id = f"{name}-{size}"
+        if id not in self.documents:
+            block = random.Random(id).randbytes(BLOCK)
             digest, left, number = hashlib.sha256(), size, 0
-            with (self.archive / f"document-{size}.pdf").open("wb") as file:
+            with (self.archive / f"{id}.pdf").open("wb") as file:
                 while left:
                     piece = (b"%%PDF-1.7 %016d\n" % number + block)[: min(BLOCK, left)]
                     file.write(piece)
                     digest.update(piece)
                     left -= len(piece)
                     number += 1
-            self.documents[size] = Document(f"document-{size}", size, digest.digest())
-        return self.documents[size]
+            self.documents[id] = Document(id, size, digest.digest())
+        return self.documents[id]
 
     @contextlib.contextmanager
-    def gateway(self, name: str = "gateway", **settings: Any) -> Iterator[Contender]:
-        """The gateway through its own command, with this run's archive and nothing else."""
-        letters = {
+    def gateway(
+        self, name: str = "gateway", *, source: Mapping[str, Any] | None = None, pinned: bool = True
+    ) -> Iterator[Contender]:
+        """The gateway through its own command, with one source: this run's archive as files, unless another is given."""
+        files = {
             "adapter": "filesystem",
             "ids": {"scheme": "template", "pattern": "{id}.pdf"},
             "options": {"root": str(self.archive)},
         }
-        configuration = {"sources": {"letters": letters}, **settings}
-        with serving(configuration, self.directory / name, before=self.server_words) as service:
+        configuration = {"sources": {"letters": source or files}}
+        before = self.server_words if pinned else ()
+        with serving(configuration, self.directory / name, before=before) as service:
             contender = Contender("gateway", service.pid, service.port)
             contender.check()
             yield contender
@@ -119,7 +128,7 @@ class Rig:
         """The ceiling of `benchmarks.bare`, with this document in its memory."""
         port = free_port()
         path = self.archive / f"{document.id}.pdf"
-        command = [*self.server_words, sys.executable, "-m", "benchmarks.bare", str(port), path]
+        command: list[str | Path] = [*self.server_words, sys.executable, "-m", "benchmarks.bare", str(port), path]
         log = self.directory / "bare.log"
         with running("bare aiohttp", command, log=log, ready=port_ready(port), cwd=PROJECT) as process:
             contender = Contender("bare aiohttp", process.pid, port)

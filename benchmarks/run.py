@@ -16,21 +16,29 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks import scenarios, smb
 from benchmarks.machine import description
 from benchmarks.results import Result, markdown
 from benchmarks.rig import Rig
-from benchmarks.scenarios import QUICK, SCENARIOS, Plan
+from benchmarks.scenarios import QUICK, Plan
 from tests.support.process import SEARCH
 
 RESULTS = Path(__file__).with_name("results.json")
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- results: written by `make bench` -->", "<!-- end of results -->"
 
+EVERY = scenarios.SCENARIOS | smb.SCENARIOS
+
+
+def needed(name: str) -> tuple[str, ...]:
+    """The programs that a scenario starts and may not find."""
+    return ("smbd", "smbclient", "smbstatus", "rclone") if name in smb.SCENARIOS else ("nginx", "wrk")
+
 
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="benchmarks/run.py", description=__doc__.split("\n")[0])
-    parser.add_argument("--only", nargs="+", choices=SCENARIOS, metavar="NAME", help=", ".join(SCENARIOS))
+    parser.add_argument("--only", nargs="+", choices=EVERY, metavar="NAME", help=", ".join(EVERY))
     parser.add_argument("--rounds", type=int, help="how often each contender is measured")
     parser.add_argument("--quick", action="store_true", help="smaller files, fewer rounds")
     parser.add_argument("--write", action="store_true", help=f"keep the figures in {RESULTS.name} and {PAGE.name}")
@@ -41,7 +49,8 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     chosen = arguments()
-    for program in ("nginx", "wrk"):
+    names = chosen.only or list(EVERY)
+    for program in sorted({program for name in names for program in needed(name)}):
         if shutil.which(program, path=SEARCH) is None:
             print(f"{program} is not installed; `make bench` installs it when it may.", file=sys.stderr)
             return 2
@@ -51,9 +60,10 @@ def main() -> int:
     results: list[Result] = []
     with tempfile.TemporaryDirectory(prefix="benchmarks-", dir=chosen.directory) as directory:
         rig = Rig(Path(directory), pin=not chosen.no_pin)
-        for name in chosen.only or SCENARIOS:
-            results.append(SCENARIOS[name](rig, plan))
-            print("  ".join(filter(None, results[-1].row())), flush=True)
+        for name in names:
+            results.append(EVERY[name](rig, plan))
+            for row in results[-1].rows():
+                print("  ".join(filter(None, row)), flush=True)
     if chosen.write:
         write(results, plan)
     return 0 if all(result.met for result in results) else 1

@@ -1,4 +1,4 @@
-"""What is measured, and the goal of each: throughput and request rate beside nginx, memory, start-up.
+"""What is measured of local files, and the goal of each: throughput and request rate beside nginx, memory, start-up.
 
 Every scenario starts its own processes, proves that they own their ports before and after, and compares the documents'
 digests before it counts anything.
@@ -11,27 +11,51 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
-from benchmarks.clients import Reading, Request, WrongAnswer, many, verify
+from benchmarks.clients import Reading, WrongAnswer, many, verify
 from benchmarks.results import Goal, Result, Spread, in_turns
 from benchmarks.rig import GIB, KIB, MIB, Contender, Rig, binary, plain
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a contender is measured in: how much a reading holds, and how seconds per piece are written."""
+    """What a contender is measured in: the figure of a reading, how much work it was, how seconds per piece are written."""
 
+    figure: Callable[[Reading], float]
     amount: Callable[[Reading], float]
     cost: Callable[[float], str]
 
 
-MEGABYTES = Work(lambda reading: reading.size / 1e6, lambda seconds: f"{seconds * 1e3:.2f} s/GB")
-REQUESTS = Work(lambda reading: reading.responses, lambda seconds: f"{seconds * 1e6:.0f} µs/request")
+def per_request(seconds: float) -> str:
+    return f"{seconds * 1e6:.0f} µs/request"
+
+
+MEGABYTES = Work(
+    lambda reading: reading.size / 1e6 / reading.seconds,
+    lambda reading: reading.size / 1e6,
+    lambda seconds: f"{seconds * 1e3:.2f} s/GB",
+)
+REQUESTS = Work(lambda reading: reading.responses / reading.seconds, lambda reading: reading.responses, per_request)
+LATENCY = Work(lambda reading: reading.median * 1e3, lambda reading: reading.responses, per_request)
+
+
+class Measured(Protocol):
+    """A contender whose processor time is counted."""
+
+    @property
+    def name(self) -> str: ...
+
+    def processor_seconds(self) -> float: ...
+
+
+Readers = Mapping[Measured, Callable[[], Reading]]
+"""Contenders, and what reads from each of them once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much of everything: rounds, bytes, seconds, readers."""
+    """How much of everything: rounds, bytes, seconds, readers. The last three are for a Windows share."""
 
     rounds: int = 9
     large: int = GIB
@@ -40,9 +64,12 @@ class Plan:
     rate_seconds: int = 3
     readers: int = 32
     starts: int = 7
+    shared: int = 500 * MIB
+    letters: int = 500
+    stalled: int = 50
 
 
-QUICK = Plan(rounds=3, large=256 * MIB, repeats=3, rate_seconds=2, starts=3)
+QUICK = Plan(rounds=3, large=256 * MIB, repeats=3, rate_seconds=2, starts=3, shared=100 * MIB, letters=200)
 
 Scenario = Callable[[Rig, Plan], Result]
 
@@ -71,29 +98,28 @@ def throughput(
                 rig.pre_encoded(asked["gateway"], encoded)
                 asked["nginx"] = plain(theirs, document, encoded)
             verify(asked["nginx"])
-            read = partial(rig.sink.read, repeats=repeats(plan))
-            figures, cost = beside(plan, {ours: asked["gateway"], theirs: asked["nginx"]}, read, MEGABYTES)
-        title = f"{representation}, {_size(document.size)}, one reader"
-        return Result(name, title, "MB/s", 0, figures, Goal(goal, at_least=True), cost)
+            readers: Readers = {
+                one: partial(rig.sink.read, asked[one.name], repeats=repeats(plan)) for one in (ours, theirs)
+            }
+            figures, cost = beside(plan, readers, MEGABYTES)
+        title = f"{representation}, {size_text(document.size)}, one reader"
+        return Result(name, title, "MB/s", 0, figures, [Goal(goal, at_least=True, peer="nginx")], cost)
 
     return measure
 
 
-def beside(
-    plan: Plan, asked: Mapping[Contender, Request], read: Callable[[Request], Reading], work: Work
-) -> tuple[dict[str, Spread], dict[str, str]]:
-    """Work per second of each contender in turns, and the processor time that a piece of it took, warm-up included."""
-    done = dict.fromkeys(asked, 0.0)
+def beside(plan: Plan, contenders: Readers, work: Work) -> tuple[dict[str, Spread], dict[str, str]]:
+    """The figures of each contender in turns, and the processor time that a piece of work took, warm-up included."""
+    done = dict.fromkeys(contenders, 0.0)
 
-    def measure(contender: Contender) -> float:
-        reading = read(asked[contender])
-        amount = work.amount(reading)
-        done[contender] += amount
-        return amount / reading.seconds
+    def measure(contender: Measured) -> float:
+        reading = contenders[contender]()
+        done[contender] += work.amount(reading)
+        return work.figure(reading)
 
-    before = {one: one.processor_seconds() for one in asked}
-    figures = in_turns(plan.rounds, {one.name: partial(measure, one) for one in asked})
-    cost = {one.name: work.cost((one.processor_seconds() - before[one]) / done[one]) for one in asked}
+    before = {one: one.processor_seconds() for one in contenders}
+    figures = in_turns(plan.rounds, {one.name: partial(measure, one) for one in contenders})
+    cost = {one.name: work.cost((one.processor_seconds() - before[one]) / done[one]) for one in contenders}
     return figures, cost
 
 
@@ -105,8 +131,9 @@ def small_documents(rig: Rig, plan: Plan) -> Result:
         for one in asked.values():
             verify(one)
         read = partial(many, connections=32, seconds=plan.rate_seconds, before=rig.client_words)
-        figures, cost = beside(plan, asked, read, REQUESTS)
-    return Result("small", "native, 10 KiB, 32 connections", "requests/s", 0, figures, Goal(0.22, at_least=True), cost)
+        figures, cost = beside(plan, {one: partial(read, asked[one]) for one in asked}, REQUESTS)
+    goal = Goal(0.22, at_least=True, peer="nginx")
+    return Result("small", "native, 10 KiB, 32 connections", "requests/s", 0, figures, [goal], cost)
 
 
 def peak_memory(representation: str) -> Scenario:
@@ -122,9 +149,9 @@ def peak_memory(representation: str) -> Scenario:
                 raise WrongAnswer(f"{reading.responses} responses of {plan.readers}, {reading.size} bytes")
             verify(asked)
             ours.check()
-        title = f"peak memory: {representation}, {_size(document.size)}, {plan.readers} readers at once"
+        title = f"peak memory: {representation}, {size_text(document.size)}, {plan.readers} readers at once"
         goal = Goal(150 + plan.readers, at_least=False)
-        return Result(f"memory-{representation}", title, "MiB", 0, {"gateway": Spread((peak / MIB,))}, goal)
+        return Result(f"memory-{representation}", title, "MiB", 0, {"gateway": Spread((peak / MIB,))}, [goal])
 
     return measure
 
@@ -141,7 +168,7 @@ def cold_start(rig: Rig, plan: Plan) -> Result:
 
     once()  # unmeasured: byte code is compiled and files are read once per installation
     values = tuple(once() for _number in range(plan.starts))
-    return Result("start", "start to first answer", "s", 2, {"gateway": Spread(values)}, Goal(1.5, at_least=False))
+    return Result("start", "start to first answer", "s", 2, {"gateway": Spread(values)}, [Goal(1.5, at_least=False)])
 
 
 def idle_memory(rig: Rig, plan: Plan) -> Result:
@@ -154,10 +181,10 @@ def idle_memory(rig: Rig, plan: Plan) -> Result:
             return ours.memory("VmRSS") / MIB
 
     values = tuple(once() for _number in range(min(3, plan.starts)))
-    return Result("idle", "idle memory", "MiB", 0, {"gateway": Spread(values)}, Goal(80, at_least=False))
+    return Result("idle", "idle memory", "MiB", 0, {"gateway": Spread(values)}, [Goal(80, at_least=False)])
 
 
-def _size(size: int) -> str:
+def size_text(size: int) -> str:
     return f"{size // GIB} GiB" if size >= GIB else f"{size // MIB} MiB" if size >= MIB else f"{size // KIB} KiB"
 
 

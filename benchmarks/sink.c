@@ -2,9 +2,11 @@
  *
  *   sink PORT TARGET ACCEPT CONNECTIONS REPEATS PAUSE_BYTES PAUSE_MS
  *
- * Opens CONNECTIONS to 127.0.0.1 and asks REPEATS times on each for TARGET. With PAUSE_BYTES, every connection stops
- * reading after that many bytes of its first body until all have, and then for PAUSE_MS: readers that stall together.
- * Prints "SECONDS BYTES RESPONSES"; anything but 200 with a Content-Length and exactly that many bytes ends with status 1.
+ * Opens CONNECTIONS to 127.0.0.1 and asks REPEATS times on each for TARGET; a * in it becomes the number of the request
+ * on its connection, from 0 on. With PAUSE_BYTES, every connection stops reading after that many bytes of its first body
+ * until all have, and then for PAUSE_MS: readers that stall together.
+ * Prints "SECONDS BYTES RESPONSES MEDIAN", the last one in seconds from a request to the last byte of its response;
+ * anything but 200 with a Content-Length and exactly that many bytes ends with status 1.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -22,6 +24,7 @@ enum { PIECE = 256 * 1024, HEAD = 16 * 1024, MOST = 1024 };
 struct reader {
     int fd;
     int repeats;         /* requests still to be answered, this one included */
+    double asked;        /* when the present one was */
     int in_body, paused; /* where it stands */
     long left, taken;    /* bytes of the present body */
     size_t head_length;
@@ -29,9 +32,11 @@ struct reader {
 };
 
 static struct reader readers[MOST];
-static char piece[PIECE], request[HEAD];
+static char piece[PIECE];
+static const char *port, *target, *accepted;
 static long total, responses, pause_bytes;
-static int paused, waited;
+static int paused, waited, repeats;
+static double *durations; /* seconds of each response */
 
 static void fail(const char *what) {
     perror(what);
@@ -48,7 +53,13 @@ static void ask(struct reader *r) {
     r->in_body = 0;
     r->head_length = 0;
     r->taken = 0;
-    size_t length = strlen(request);
+    char number[16] = "", request[HEAD];
+    const char *rest = strchr(target, '*');
+    int first = rest ? (int)(rest - target) : (int)strlen(target);
+    if (rest) snprintf(number, sizeof number, "%d", repeats - r->repeats);
+    const char *form = "GET %.*s%s%s HTTP/1.1\r\nHost: 127.0.0.1:%s\r\nAccept: %s\r\n\r\n";
+    size_t length = snprintf(request, sizeof request, form, first, target, number, rest ? rest + 1 : "", port, accepted);
+    r->asked = now();
     if (send(r->fd, request, length, MSG_NOSIGNAL) != (ssize_t)length) fail("send");
 }
 
@@ -73,7 +84,7 @@ static void begin_body(struct reader *r, char *end) {
 }
 
 static void end_body(struct reader *r) {
-    responses++;
+    durations[responses++] = now() - r->asked;
     if (r->left < 0) {
         fprintf(stderr, "more bytes than Content-Length says\n");
         exit(1);
@@ -114,16 +125,26 @@ static void advance(struct reader *r) {
     if (r->left <= 0) end_body(r);
 }
 
+static int ascending(const void *one, const void *other) {
+    double difference = *(const double *)one - *(const double *)other;
+    return (difference > 0) - (difference < 0);
+}
+
 int main(int argc, char **argv) {
     if (argc != 8) return fprintf(stderr, "sink PORT TARGET ACCEPT CONNECTIONS REPEATS PAUSE_BYTES PAUSE_MS\n"), 2;
     int connections = atoi(argv[4]), alive = connections;
-    if (connections < 1 || connections > MOST) return 2;
+    repeats = atoi(argv[5]);
+    if (connections < 1 || connections > MOST || repeats < 1) return 2;
+    port = argv[1];
+    target = argv[2];
+    accepted = argv[3];
     pause_bytes = atol(argv[6]);
-    snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%s\r\nAccept: %s\r\n\r\n", argv[2], argv[1], argv[3]);
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(atoi(argv[1]))};
+    durations = calloc((size_t)connections * repeats, sizeof *durations);
+    if (!durations) fail("calloc");
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(atoi(port))};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     for (int i = 0; i < connections; i++) {
-        readers[i].repeats = atoi(argv[5]);
+        readers[i].repeats = repeats;
         readers[i].fd = socket(AF_INET, SOCK_STREAM, 0);
         if (connect(readers[i].fd, (struct sockaddr *)&address, sizeof address)) fail("connect");
     }
@@ -148,6 +169,8 @@ int main(int argc, char **argv) {
             if (readers[i].fd < 0) alive--;
         }
     }
-    printf("%.6f %ld %ld\n", now() - start, total, responses);
+    double seconds = now() - start;
+    qsort(durations, responses, sizeof *durations, ascending);
+    printf("%.6f %ld %ld %.7f\n", seconds, total, responses, durations[responses / 2]);
     return 0;
 }

@@ -5,7 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import random
 import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +18,9 @@ import pytest
 from benchmarks import clients
 from benchmarks.clients import Request, WrongAnswer, verify
 from benchmarks.results import Goal, Result, Spread, in_turns, markdown
-from benchmarks.rig import Contender
+from benchmarks.rig import Contender, Rig
+from benchmarks.share import ENCRYPTED, PLAIN, SIGNED, distance
+from benchmarks.share import archive as share_of
 from tests.support.nginx import Nginx, file_server
 from tests.support.ports import LOOPBACK
 
@@ -80,14 +87,138 @@ def test_contenders_take_turns_in_both_orders_after_a_warm_up():
 
 def test_the_goal_judges_the_median_of_the_ratios():
     figures = {"gateway": Spread((90.0, 10.0, 99.0)), "nginx": Spread((100.0, 100.0, 100.0))}
-    result = Result(
-        "n", "native", "MB/s", 0, figures, Goal(0.8, at_least=True), {"gateway": "1 s/GB", "nginx": "2 s/GB"}
-    )
-    assert result.ratio is not None
-    assert result.ratio.median == 0.9
+    goal = Goal(0.8, at_least=True, peer="nginx")
+    result = Result("n", "native", "MB/s", 0, figures, [goal], {"gateway": "1 s/GB", "nginx": "2 s/GB"})
+    assert result.ratio("nginx").median == 0.9
     assert result.met
     table = markdown([result], {"kernel": "Linux 6"}, "3 rounds.")
-    measured = "| native | 90 (10..99) MB/s | 100 (100..100) MB/s | 0.90 (0.10..0.99) | >= 0.8 x | met |"
+    measured = "| native | 90 (10..99) MB/s | nginx 100 (100..100) MB/s | 0.90 (0.10..0.99) | >= 0.8 x | met |"
     assert f"{measured} gateway 1 s/GB; nginx 2 s/GB |" in table
-    memory = Result("m", "memory", "MiB", 0, {"gateway": Spread((183.0,))}, Goal(182, at_least=False))
-    assert memory.row() == ["memory", "183 MiB", "", "", "<= 182 MiB", "missed", ""]
+    memory = Result("m", "memory", "MiB", 0, {"gateway": Spread((183.0,))}, [Goal(182, at_least=False)])
+    assert memory.rows() == [["memory", "183 MiB", "", "", "<= 182 MiB", "missed", ""]]
+
+
+def test_each_peer_has_its_own_goal_and_one_that_is_missed_is_missed():
+    waits = {"gateway": (4.0, 4.0), "smbclient": (10.0, 10.0), "rclone": (5.0, 5.0), "ceiling": (1.0, 1.0)}
+    figures = {name: Spread(values) for name, values in waits.items()}
+    goals = [Goal(0.5, at_least=False, peer="smbclient"), Goal(0.5, at_least=False, peer="rclone")]
+    result = Result("w", "wait", "ms", 1, figures, goals, dict.fromkeys(figures, "1 s"))
+    near, far = result.rows()
+    assert (near[2], near[5], far[2], far[5]) == (
+        "smbclient 10.0 (10.0..10.0) ms",
+        "met",
+        "rclone 5.0 (5.0..5.0) ms",
+        "missed",
+    )
+    assert near[6] == "gateway 1 s; smbclient 1 s; ceiling 1.0 (1.0..1.0) ms, 1 s"
+    assert not result.met
+    assert [(goal["peer"], goal["met"]) for goal in result.plain()["goals"]] == [("smbclient", True), ("rclone", False)]
+
+
+# --- the programs in C -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Rig:
+    return Rig(tmp_path_factory.mktemp("rig"), pin=False)
+
+
+def test_the_reading_client_counts_what_it_was_answered(rig, peer, archive):
+    for number, size in enumerate((10, 200_000, 3_000)):
+        (archive / f"letter-{number}.pdf").write_bytes(os.urandom(size))
+    reading = rig.sink.read(Request(peer.port, "/letter-*.pdf", 0, b""), connections=2, repeats=3)
+    assert (reading.size, reading.responses) == (2 * 203_010, 6)
+    assert 0 < reading.median <= reading.seconds
+    with pytest.raises(WrongAnswer, match="404"):
+        rig.sink.read(Request(peer.port, "/letter-*.pdf", 0, b""), repeats=4)
+
+
+def test_readers_stall_after_their_first_bytes(peer, archive):
+    (archive / "long").write_bytes(bytes(20_000_000))
+    with clients.stalled(asked(peer, "long", b""), readers=3, first=100_000):
+        pass
+    refused = clients.stalled(asked(peer, "nothing", b""), readers=3, first=100_000)
+    with pytest.raises(WrongAnswer, match="404"), refused:
+        pass
+
+
+@pytest.fixture
+def far(rig: Rig):
+    """Both ends of a connection with a round trip of 0.2 s."""
+    with (
+        socket.create_server((LOOPBACK, 0)) as listener,
+        distance(rig, listener.getsockname()[1], 0.2) as port,
+    ):
+        listener.accept()[0].close()  # the question whether the port is there
+        with socket.create_connection((LOOPBACK, port), timeout=10) as here, listener.accept()[0] as there:
+            there.settimeout(10)
+            yield here, there
+
+
+def test_a_distance_takes_its_time_in_each_direction(far):
+    here, there = far
+    for sender, receiver in (far, far[::-1]):
+        began = time.monotonic()
+        sender.sendall(b"?")
+        assert receiver.recv(1) == b"?"
+        assert time.monotonic() - began >= 0.1
+    here.shutdown(socket.SHUT_WR)
+    assert there.recv(1) == b"", "the end is passed on"
+    there.sendall(b"!")
+    assert here.recv(1) == b"!", "in one direction only"
+
+
+def test_a_distance_does_not_limit_the_bandwidth(far):
+    """Pieces of 256 KiB that waited for each other would be on their way for longer than the deadlines here."""
+    data = random.Random(1).randbytes(16 << 20) * 2
+    with ThreadPoolExecutor() as pool:
+        received = [pool.submit(received_exactly, one, len(data)) for one in far]
+        sent = [pool.submit(one.sendall, data) for one in far]
+        for one in sent:
+            one.result(10)
+        assert [one.result(10) for one in received] == [data, data]
+
+
+def received_exactly(connection: socket.socket, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        data += connection.recv(1 << 20)
+    return bytes(data)
+
+
+# --- a Windows share -------------------------------------------------------------------------------------------------
+
+
+def test_smbclient_counts_when_it_reads_the_document(rig, tmp_path):
+    document = rig.document(300_000)
+    with share_of(rig, PLAIN) as share, share.smbclient() as client:
+        client.verify(document, tmp_path / "copy")
+        assert client.read(document).size == 300_000
+        assert client.processor_seconds() >= 0
+        with pytest.raises(WrongAnswer):
+            client.read(replace(document, size=300_001))
+        with pytest.raises(WrongAnswer):
+            client.verify(replace(document, digest=bytes(32)), tmp_path / "copy")
+        with pytest.raises(WrongAnswer, match="NOT_FOUND"):
+            client.read(replace(document, id="nothing"))
+
+
+@pytest.mark.parametrize("protection", [PLAIN, SIGNED, ENCRYPTED], ids=lambda one: one.name)
+def test_the_server_says_how_connections_are_protected(rig, protection):
+    document = rig.document(300_000)
+    with share_of(rig, protection) as share:
+        with pytest.raises(WrongAnswer, match="0 clients"):
+            share.check_protection(clients=1)
+        with share.smbclient() as client:
+            client.read(document)
+            share.check_protection(clients=1)
+            for other in (PLAIN, SIGNED, ENCRYPTED):
+                if other is not protection:
+                    with pytest.raises(WrongAnswer, match=other.name):
+                        replace(share, protection=other).check_protection(clients=1)
+
+
+def test_a_share_must_be_the_servers_own(rig):
+    with ExitStack() as stranger, pytest.raises(RuntimeError, match="belongs to"), share_of(rig, PLAIN) as share:
+        share.server.stop()
+        stranger.enter_context(socket.create_server((LOOPBACK, share.server.port)))

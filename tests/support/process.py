@@ -28,12 +28,14 @@ PACKAGES = {
     "kinit": "krb5-user",
     "krb5kdc": "krb5-kdc",
     "nginx": "nginx",
+    "rclone": "rclone",
     "pdbedit": "samba",
     "redis-server": "redis-server",
     "setpriv": "util-linux",
     "smbclient": "smbclient",
     "smbcontrol": "samba",
     "smbd": "samba",
+    "smbstatus": "samba",
     "wrk": "wrk",
 }
 """The Debian and Ubuntu package behind each program that tests and benchmarks start."""
