@@ -202,9 +202,7 @@ def archive(rig: Rig, protection: Protection, round_trip: float = 0.0) -> Iterat
         samba(folder, shares=[share], encryption=protection.encryption, signing=protection.signing) as server,
         distance(rig, server.port, round_trip) if round_trip else contextlib.nullcontext(server.port) as port,
     ):
-        for pid in _smbd(server):
-            if rig.pin:
-                os.sched_setaffinity(pid, {min(os.sched_getaffinity(0))})
+        _smbd(server)
         yield Archive(rig, server, protection, port)
         _smbd(server)
 
