@@ -34,6 +34,9 @@ Connect = Callable[[Target, Login, Demands, Services], Awaitable[Share]]
 FIRST_READ = 256 << 10
 """Bytes asked for in the same round trip that opens a document: all of most letters."""
 
+LARGEST_OFFSET = (1 << 63) - 1 - FIRST_READ
+"""Where the last read may begin: servers count bytes with 63 bits. Whatever begins later is past the end of any file."""
+
 OPENING, LISTING, PROBING = "open the document", "list a folder", "open the source's folder"
 
 _DIALECTS = {"2.1": 0x0210, "3.0": 0x0300, "3.1.1": 0x0311}
@@ -237,7 +240,9 @@ class SmbAdapter(Adapter):
     async def _connect(self, target: Target) -> Share:
         """A connection. Raises `Unconnected`, since what it is refused with may be about DFS, and `AdapterError`."""
         try:
-            return await self._logged_on(lambda login: self._engine(target, login, self._demands, self.services))
+            return await self._credentials.logged_on(
+                target.server, lambda login: self._engine(target, login, self._demands, self.services)
+            )
         except Refused as error:
             raise Unconnected(error.status, error.doing) from error
         except Lost as error:
@@ -254,15 +259,9 @@ class SmbAdapter(Adapter):
             raise Unavailable(f"could not connect to the server: {type(error).__name__}") from error
 
     async def _ask_for_referral(self, target: Target, path: str) -> Referral:
-        return await self._logged_on(lambda login: referral(target, path, login, self._demands, self.services))
-
-    async def _logged_on(self, work: Callable[[Login], Awaitable[Result]]) -> Result:
-        login = await self._credentials.login()
-        try:
-            return await work(login)
-        except Refused as error:
-            self._credentials.note(login, error)
-            raise
+        return await self._credentials.logged_on(
+            target.server, lambda login: referral(target, path, login, self._demands, self.services)
+        )
 
 
 class _Opening:
@@ -282,6 +281,8 @@ class _Opening:
         path = to_path(self._locator, adapter._folder)
         start = 0 if span is None else span.start
         length = FIRST_READ if span is None or span.stop is None else min(span.stop - start, FIRST_READ)
+        if start > LARGEST_OFFSET:
+            start = length = 0
         document = await adapter._opened(path, start, length)
         try:
             content = adapter._content(document, span, self._version)

@@ -30,6 +30,9 @@ EPOCH = 116_444_736_000_000_000
 TICKS = 10_000_000
 """FILETIME units in a second."""
 
+SKEW = 300.0
+"""Seconds by which a server's clock may be ahead, as much as Kerberos lets pass. What bears a later time was dated by hand."""
+
 REMEMBERED_FACTS = 4096
 """Descriptors kept ready, about 2 MiB in all."""
 
@@ -77,8 +80,11 @@ def refuse_stand_in(facts: Facts) -> None:
 
 
 def refuse_unsettled(facts: Facts, settle: float, now: float) -> None:
-    """Raise `Busy` for a document written less than `settle` seconds before `now` (in seconds since 1970)."""
-    if 0 <= now - (facts.written - EPOCH) / TICKS < settle:
+    """Raise `Busy` for a document written less than `settle` seconds before `now` (in seconds since 1970).
+
+    Also for one that was written up to `SKEW` after it: the server's clock is ahead.
+    """
+    if -SKEW <= now - (facts.written - EPOCH) / TICKS < settle:
         raise Busy("the document changed a moment ago and may not be complete", retry_after=settle)
 
 

@@ -36,15 +36,15 @@ GROWTH_PAUSE = 30.0
 
 
 class Pooled:
-    """One connection. `asking` counts the questions on their way, `heard` is when the server last said anything."""
+    """One connection. `asking` counts the questions on their way."""
 
-    __slots__ = ("_pool", "asking", "doubt", "heard", "share", "used")
+    __slots__ = ("_pool", "asking", "doubt", "share", "used")
 
     def __init__(self, pool: Pool, share: Share) -> None:
         self._pool = pool
         self.share = share
         self.asking = 0
-        self.used = self.heard = _now()
+        self.used = _now()
         self.doubt: asyncio.Task[None] | None = None
 
     @property
@@ -54,7 +54,7 @@ class Pooled:
     async def listen(self, answer: Awaitable[Result]) -> Result:
         """What `answer`, an await on this connection, gives; the pool learns from it how the connection is."""
         try:
-            given = await answer
+            return await answer
         except asyncio.CancelledError:
             # Perhaps a deadline: somebody waited for an answer that did not come.
             self._pool.suspect(self)
@@ -63,8 +63,6 @@ class Pooled:
             if isinstance(error, Lost) or ends_session(error.status):
                 self._pool.retire(self)
             raise
-        self.heard = _now()
-        return given
 
 
 class _Attempt:
@@ -246,8 +244,8 @@ class Pool:
         try:
             began = _now()
             while not (await asyncio.wait({echo}, timeout=self._echo_deadline))[0]:
-                # On a slow line the echo's answer stands behind documents that are being sent: they count as well.
-                if pooled.heard <= began:
+                # On a slow line the echo's answer stands behind documents that are being sent: each byte of them counts.
+                if pooled.share.heard <= began:
                     pooled.share.sever("the server does not answer")
                     break
                 began = _now()

@@ -110,6 +110,9 @@ class _Connection(Connection):  # type: ignore[misc]
 
     def verify_signature(self, header: Any, session_id: int, force: bool = False) -> None:
         session = self.session_table.get(session_id)
+        if session is None and self.session_table:
+            # The library takes the session from an answer that calls itself one to SESSION_SETUP, and verifies none of them.
+            raise SMBException("an answer of another session")
         # An interim answer tells nothing, so it may be believed ([MS-SMB2] 3.2.5.1.3); "there is no such file" does.
         final = session is not None and header["status"].get_value() != NtStatus.STATUS_PENDING
         if final and session.encrypt_data:
@@ -238,7 +241,12 @@ class Handshake:
             hostname_override=login.host,
             auth_protocol=login.protocol,
         )
-        session.connect()
+        try:
+            session.connect()
+        except SMBException:
+            if session.session_id is not None:
+                raise
+            # So the library leaves a guest, who can neither sign nor encrypt.
         if session.signing_key is None:
             raise CredentialsRejected(
                 "the server let the account in as a guest: it does not know it; correct `username`"

@@ -81,6 +81,10 @@ class Share(Protocol):
     def open_count(self) -> int:
         """How many files are open on it."""
 
+    @property
+    def heard(self) -> float:
+        """When the server last sent anything, be it a part of an answer: a moment of `time.monotonic`."""
+
     async def open(self, path: str, offset: int, length: int) -> OpenFile:
         """Open a file for reading, share everything with others, and begin to read `length` bytes at `offset`.
 

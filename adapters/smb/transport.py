@@ -37,7 +37,7 @@ class Transport:
     """One TCP connection in the shape that `smbprotocol.connection.Connection.transport` has.
 
     `expires` is a moment of `time.monotonic`, None for no deadline; when it passes the connection is severed and
-    `expired` is true.
+    `expired` is true. `heard` is when bytes came last.
     """
 
     def __init__(self, server: str, port: int, *, expires: float | None) -> None:
@@ -46,6 +46,7 @@ class Transport:
         self.expires = expires
         self.expired = False
         self.connected = False
+        self.heard = time.monotonic()
         self._reader: int | None = None
         self._ended = threading.Event()
         self._sending = threading.Lock()
@@ -59,7 +60,7 @@ class Transport:
 
     def connect(self) -> None:
         """Connect within the deadline. Raises `OSError`."""
-        found = socket.create_connection((self.server, self.port), timeout=self._left())
+        found = self._first_to_answer()
         for level, option, value in _OPTIONS:
             found.setsockopt(level, option, value)
         found.settimeout(None)
@@ -134,6 +135,15 @@ class Transport:
         self._ringer.close()
         return taken
 
+    def _first_to_answer(self) -> socket.socket:
+        """A connection to one of the name's addresses, in their order: one that is silent leaves time for the next ones."""
+        addresses = socket.getaddrinfo(self.server, self.port, type=socket.SOCK_STREAM)
+        for number, address in enumerate(addresses[:-1]):
+            left = self._left()
+            with contextlib.suppress(OSError):
+                return _connected(address, None if left is None else left / (len(addresses) - number + 1))
+        return _connected(addresses[-1], self._left())
+
     def _left(self) -> float | None:
         if self.expires is None:
             return None
@@ -155,6 +165,7 @@ class Transport:
                 self.sever()
                 return b""
             self._received += data
+            self.heard = time.monotonic()
         taken = bytes(self._received[:length])
         del self._received[:length]
         return taken
@@ -180,3 +191,16 @@ class Transport:
                 return False
             if ready:
                 return True
+
+
+def _connected(found: tuple[Any, Any, int, str, Any], patience: float | None) -> socket.socket:
+    """A socket connected to what `getaddrinfo` found, within `patience` seconds. Raises `OSError`."""
+    family, kind, protocol, _, address = found
+    made = socket.socket(family, kind, protocol)
+    try:
+        made.settimeout(patience)
+        made.connect(address)
+    except BaseException:
+        made.close()
+        raise
+    return made

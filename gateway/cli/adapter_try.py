@@ -6,6 +6,7 @@ What is printed names no document: its bytes go to --output alone, and its locat
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -132,24 +133,30 @@ def _tried(name: str, of: SourceSettings, locator: str, part: ByteRange | None, 
 
 
 class _Keeping:
-    """Where the document goes, if anywhere. A file gets its name when it is whole."""
+    """Where the document goes, if anywhere. A file is its owner's alone, and gets its name when it is whole."""
 
     def __init__(self, output: str | None) -> None:
         self._path = None if output in (None, "-") else Path(str(output))
         self._file: IO[bytes] | None = sys.stdout.buffer if output == "-" else None
-        self._partial = Path()
+        self._partial: Path | None = None
         self.whole = False
 
     def __enter__(self) -> _Keeping:
-        if self._path is not None:
-            self._partial = self._path.with_name(f"{self._path.name}.partial")
-            self._file = self._partial.open("wb")
+        if self._path is None:
+            return self
+        if self._path.exists() and not self._path.is_file():  # a pipe or a device, which must not be replaced
+            self._file = self._path.open("wb")
+        else:
+            descriptor, partial = tempfile.mkstemp(".partial", ".", self._path.parent)
+            self._partial, self._file = Path(partial), open(descriptor, "wb")
         return self
 
     def __exit__(self, *error: object) -> None:
         if self._path is None or self._file is None:
             return
         self._file.close()
+        if self._partial is None:
+            return
         if self.whole:
             self._partial.replace(self._path)
         else:

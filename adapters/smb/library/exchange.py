@@ -77,6 +77,10 @@ class Exchange:
     def connected(self) -> bool:
         return self._transport.connected
 
+    @property
+    def heard(self) -> float:
+        return self._transport.heard
+
     def sever(self) -> None:
         """End the connection, from any thread and without waiting: the call that runs ends with `Lost`."""
         self._transport.sever()

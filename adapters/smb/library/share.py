@@ -120,6 +120,10 @@ class LibraryShare:
     def broken(self) -> bool:
         return self._parted is not None or not self._exchange.connected
 
+    @property
+    def heard(self) -> float:
+        return self._exchange.heard
+
     async def open(self, path: str, offset: int, length: int) -> LibraryFile:
         self._stand()
         opened, head = await self._turns.call(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -75,6 +76,7 @@ class Connection(asyncio.BufferedProtocol):
         self, protection: Protection, credits: Credits, *, session_id: int, tree_id: int, multi_credit: bool
     ) -> None:
         self.broken: Lost | None = None
+        self.heard = time.monotonic()
         self._protection = protection
         self._credits = credits
         self._session_id = session_id
@@ -82,7 +84,7 @@ class Connection(asyncio.BufferedProtocol):
         self._multi_credit = multi_credit
         self._transport: asyncio.Transport | None = None
         self._pending: dict[int, Pending] = {}
-        self._queue: deque[tuple[int, Callable[[], None], Callable[[Lost], None]]] = deque()
+        self._queue: deque[tuple[int, int, Callable[[int], None], Callable[[Lost], None]]] = deque()
         self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._buffer = bytearray(_FRAME)
         self._view = memoryview(self._buffer)
@@ -92,17 +94,20 @@ class Connection(asyncio.BufferedProtocol):
 
     # --- asking ----------------------------------------------------------------------------------------------------
 
-    def submit(self, charge: int, send: Callable[[], None], failed: Callable[[Lost], None]) -> None:
-        """Call `send` as soon as `charge` credits are there: now, or in turn. `failed` instead when that never comes.
+    def submit(
+        self, charge: int, send: Callable[[int], None], failed: Callable[[Lost], None], *, least: int | None = None
+    ) -> None:
+        """Call `send(credits)` as soon as `charge` credits are there: now, or in turn. `failed` instead when that never comes.
 
-        `send` calls `send_now` for exactly these credits, or for none of them when the need has passed.
+        A server that never lets so many out at once may have `least` of them suffice; None: nothing below `charge` does.
+        `send` calls `send_now` for at most these credits, or for none of them when the need has passed.
         """
         if self.broken is not None:
             failed(self.broken)
         elif not self._queue and self._credits.available >= charge:
-            send()
+            send(charge)
         else:
-            self._queue.append((charge, send, failed))
+            self._queue.append((charge, charge if least is None else least, send, failed))
             self._send_queued()
 
     def send_now(self, requests: Sequence[Request], failed: Callable[[Lost], None]) -> None:
@@ -154,7 +159,7 @@ class Connection(asyncio.BufferedProtocol):
             if not done.done():
                 done.set_exception(error)
 
-        def send() -> None:
+        def send(_: int) -> None:
             if done.done() and not always:
                 return
             chained = [Request(*one, answered, 0 if number else flags) for number, one in enumerate(requests)]
@@ -187,7 +192,7 @@ class Connection(asyncio.BufferedProtocol):
         queued, self._queue = list(self._queue), deque()
         for pending in waiting:
             pending.failed(reason)
-        for _, _, failed in queued:
+        for *_, failed in queued:
             failed(reason)
 
     async def aclose(self, patience: float) -> None:
@@ -224,6 +229,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, count: int) -> None:
         self._filled += count
+        self.heard = time.monotonic()
         if self._filled < self._wanted:
             return
         try:
@@ -276,8 +282,14 @@ class Connection(asyncio.BufferedProtocol):
 
     def _send_queued(self) -> None:
         queue = self._queue
-        while queue and self._credits.available >= queue[0][0] and self.broken is None:
-            queue.popleft()[1]()
+        while queue and self.broken is None:
+            charge, least, send, _ = queue[0]
+            at_hand = self._credits.available
+            # With no answer to come, what is at hand is all that the server ever lets out.
+            if at_hand < (charge if self._pending else least):
+                break
+            queue.popleft()
+            send(min(charge, at_hand))
         if queue and not self._pending and self.broken is None:
             self.sever(Untrusted("the server grants no credits and owes no answer"))
 

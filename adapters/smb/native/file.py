@@ -18,6 +18,7 @@ from adapters.smb.share import Facts
 from adapters.smb.wire import (
     CLOSE,
     CREATE,
+    CREDIT,
     READ,
     RELATED_FILE,
     Created,
@@ -94,16 +95,17 @@ class Opening:
     async def answer(self, body: bytes) -> NativeFile:
         cost = charge(self._length) if self._length else 0
 
-        def send() -> None:
+        def send(credits: int) -> None:
             if self._done.done():
                 return
+            self._length = min(self._length, (credits - 1) * CREDIT)
             chain = [Request(CREATE, body, 1, self._created, self._share.flags)]
             if self._length:
                 first = read(RELATED_FILE, self._offset, self._length)
-                chain.append(Request(READ, first, cost, self._read))
+                chain.append(Request(READ, first, charge(self._length), self._read))
             self._share.connection.send_now(chain, self._failed)
 
-        self._share.connection.submit(1 + cost, send, self._failed)
+        self._share.connection.submit(1 + cost, send, self._failed, least=1)
         try:
             return await self._done
         except asyncio.CancelledError:

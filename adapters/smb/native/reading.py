@@ -9,22 +9,30 @@ at `BASE` and grows only for a reader that waits for a server which is far away,
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from dataclasses import dataclass
 
-from adapters.contract import MAX_CHUNK
 from adapters.smb.failures import Lost, Refused
 from adapters.smb.native.connection import Connection, Request
-from adapters.smb.wire import READ, Header, charge, is_error, read, read_data
+from adapters.smb.wire import CREDIT, READ, Header, charge, is_error, read, read_data
 
 PIECE = 256 << 10
-"""Bytes of one READ near the server: larger ones cost memory and gain nothing there."""
+"""Bytes of one READ: larger ones cost memory and caches and gain nothing, near the server or far away."""
 
-BASE = 4 * PIECE
-"""Bytes read ahead of every reader, and all that a reader which stalls from the start holds."""
+BASE = 3 * PIECE
+"""Bytes read ahead of every reader, and all that is read for one which stalls from the start. With the piece on its way to
+the reader and the one that the gateway holds back, that is 1.25 MiB."""
+
+GROWTH = 4
+"""How many times as far a reader may be read ahead each time it has drained its window."""
 
 FAR = 0.001
 """Seconds of a round trip from which on a larger window pays: below, `BASE` fills a 10 Gbit/s line."""
+
+PATIENT = 0.25
+"""Seconds from a READ to its answer from which on the line or the server is full: reading further ahead would bring nothing
+sooner, and whoever else uses the connection would wait behind it."""
 
 
 @dataclass(slots=True)
@@ -43,14 +51,15 @@ class Surplus:
 
 
 class _Slot:
-    """One piece of the file on its way. `parts` are in order; `missing` bytes are still to come."""
+    """One piece of the file on its way: `data` is there, `missing` bytes are still to come, and were asked for when `sent`."""
 
-    __slots__ = ("error", "missing", "offset", "parts")
+    __slots__ = ("data", "error", "missing", "offset", "sent")
 
     def __init__(self, offset: int, length: int) -> None:
         self.offset = offset
         self.missing = length
-        self.parts: list[bytes] = []
+        self.data: bytes | bytearray = b""
+        self.sent = 0.0
         self.error: Exception | None = None
 
     @property
@@ -80,10 +89,12 @@ class Reading:
         self._stop = stop
         self._head = head
         self._limit = max(limit, BASE)
-        self._max_read = min(max_read, MAX_CHUNK)
+        self._max_read = max_read
         self._surplus = surplus
         self._far = far
         self._window = BASE
+        self._drained = 0
+        self._full = False
         self._held = 0
         self._slots: deque[_Slot] = deque()
         self._waiter: asyncio.Future[None] | None = None
@@ -112,8 +123,9 @@ class Reading:
         if slot.error is not None:
             raise slot.error
         self._slots.popleft()
-        data = slot.parts[0] if len(slot.parts) == 1 else b"".join(slot.parts)
+        data = bytes(slot.data)
         self._held -= len(data)
+        self._drained += len(data)
         self._ask_ahead()
         return data
 
@@ -128,22 +140,32 @@ class Reading:
     # --- the window ------------------------------------------------------------------------------------------------
 
     def _widen(self) -> None:
-        """The reader waits: where that is the line's length and not the server's speed, read further ahead."""
-        if self._far and self._window < self._limit and self._held >= self._window:
-            self._window += self._surplus.take(min(self._window, self._limit - self._window))
+        """The reader waits: where that is the line's length and not the server's speed, read further ahead.
+
+        Once for each window that it has drained: what is widened for a reader that stops remains in memory.
+        """
+        if self._full:
+            self._shrink()
+        elif self._far and self._drained >= self._window < self._limit and self._held >= self._window:
+            self._window += self._surplus.take(min(GROWTH * self._window, self._limit) - self._window)
+            self._drained = 0
             self._ask_ahead()
 
     def _narrow(self) -> None:
         """The reader is behind: it needs less."""
-        if self._window > BASE and all(slot.done for slot in self._slots):
-            given = (self._window - BASE + 1) // 2
+        if all(slot.done for slot in self._slots):
+            self._shrink()
+
+    def _shrink(self) -> None:
+        if self._window > BASE:
+            beyond = self._window - BASE
+            given = beyond if beyond <= PIECE else beyond // 2
             self._window -= given
             self._surplus.give(given)
 
     def _ask_ahead(self) -> None:
-        size = PIECE if self._window == BASE else MAX_CHUNK
         while self._next < self._stop and self._held < self._window and not self._closed:
-            length = min(size, self._max_read, self._stop - self._next, max(self._window - self._held, PIECE))
+            length = min(PIECE, self._max_read, self._stop - self._next)
             slot = _Slot(self._next, length)
             self._slots.append(slot)
             self._next += length
@@ -152,21 +174,23 @@ class Reading:
 
     def _ask(self, slot: _Slot) -> None:
         """Ask for what is missing of `slot`."""
-        length = slot.missing
-        cost = charge(length)
 
         def failed(error: Lost) -> None:
             self._failed(slot, error)
 
-        def answered(header: Header, message: memoryview) -> None:
-            self._answered(slot, length, header, message)
+        def send(credits: int) -> None:
+            if self._closed:
+                return
+            length = min(slot.missing, credits * CREDIT)
 
-        def send() -> None:
-            if not self._closed:
-                body = read(self._file_id, slot.offset, length)
-                self._connection.send_now([Request(READ, body, cost, answered)], failed)
+            def answered(header: Header, message: memoryview) -> None:
+                self._answered(slot, length, header, message)
 
-        self._connection.submit(cost, send, failed)
+            slot.sent = time.monotonic()
+            body = read(self._file_id, slot.offset, length)
+            self._connection.send_now([Request(READ, body, charge(length), answered)], failed)
+
+        self._connection.submit(charge(slot.missing), send, failed, least=1)
 
     def _answered(self, slot: _Slot, asked: int, header: Header, message: memoryview) -> None:
         if self._closed:
@@ -174,8 +198,14 @@ class Reading:
         if is_error(header):
             self._failed(slot, Refused(header.status, "could not read the document"))
             return
-        data = bytes(read_data(message, asked))
-        slot.parts.append(data)
+        data = read_data(message, asked)
+        if slot.data:
+            # A list of parts could cost a great deal more than what is in them.
+            slot.data = bytearray(slot.data) if isinstance(slot.data, bytes) else slot.data
+            slot.data += data
+        else:
+            slot.data = bytes(data)
+        self._full = time.monotonic() - slot.sent > PATIENT
         slot.offset += len(data)
         slot.missing -= len(data)
         if slot.missing:

@@ -6,6 +6,7 @@ Rules of this module: what is asked of a share and what the answers mean; one do
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import time
 from collections.abc import Callable
@@ -46,8 +47,26 @@ SURPLUS = 64 << 20
 FAREWELL = 1.0
 """Seconds that a server gets to answer a log-off."""
 
+ECHOES = 2
+"""Round trips to measure the distance with: the first one may have met a process that was just starting."""
+
+REMEMBERED = 600.0
+"""Seconds for which a server's distance is remembered: a route may change."""
+
 LISTING = 1 << 16
 """Bytes of one answer to QUERY_DIRECTORY: one credit."""
+
+
+_distances: dict[str, tuple[float, float]] = {}
+
+
+def _nearest(server: str, seconds: float, now: float) -> float:
+    """The shortest round trip to `server` of late. A busy machine measures longer ones, never shorter ones."""
+    known, since = _distances.get(server, (seconds, now))
+    if seconds <= known or now - since > REMEMBERED:
+        known, since = seconds, now
+    _distances[server] = known, since
+    return known
 
 
 async def connect(target: Target, login: Login, demands: Demands, services: Services) -> NativeShare:
@@ -93,6 +112,7 @@ class NativeShare:
         self._window = window
         self._surplus = Surplus(SURPLUS)
         self._round_trip = 0.0
+        """Seconds to the server and back, as it was when nothing else was on its way."""
 
     @classmethod
     async def over(cls, established: Established, taken: socket.socket, demands: Demands) -> NativeShare:
@@ -115,7 +135,7 @@ class NativeShare:
             multi_credit=established.multi_credit,
         )
         await take_over(taken, connection)
-        return cls(
+        share = cls(
             connection,
             target=established.target,
             encrypted=established.encrypted,
@@ -123,17 +143,28 @@ class NativeShare:
             max_read=established.max_read,
             window=demands.window,
         )
+        try:
+            async with asyncio.timeout(demands.deadline):
+                await share.measure()
+        except TimeoutError:
+            share.sever("the server does not answer")
+            raise Lost("the server logged on and then did not answer") from None
+        except BaseException:
+            share.sever("nobody waits for this connection any more")
+            raise
+        return share
 
     @property
     def broken(self) -> bool:
         return self.connection.broken is not None
 
+    @property
+    def heard(self) -> float:
+        return self.connection.heard
+
     async def open(self, path: str, offset: int, length: int) -> NativeFile:
         opening = Opening(self, offset, min(length, self._max_read, MAX_CHUNK))
-        began = time.monotonic()
-        opened = await opening.answer(create(self.on_wire(path)))
-        self._time(time.monotonic() - began)
-        return opened
+        return await opening.answer(create(self.on_wire(path)))
 
     async def entries(self, folder: str, pattern: str) -> list[Entry]:
         ask = self.connection.ask
@@ -161,6 +192,18 @@ class NativeShare:
     async def echo(self) -> None:
         await self.connection.echo()
 
+    async def measure(self) -> None:
+        """Find out how far away the server is. An echo waits for no disk and, on a new connection, behind nobody.
+
+        Raises `Refused`, `Lost`.
+        """
+        trips = []
+        for _ in range(ECHOES):
+            began = time.monotonic()
+            await self.connection.echo()
+            trips.append(time.monotonic() - began)
+        self._round_trip = _nearest(self.target.server, min(trips), time.monotonic())
+
     async def aclose(self) -> None:
         await self.connection.aclose(FAREWELL)
 
@@ -186,7 +229,8 @@ class NativeShare:
         """Close the folder that was opened for a listing which nobody waits for any more."""
         header, message = answers[0]
         if not is_error(header):
-            self.close_later(self.parsed(created, message).file_id)
+            with contextlib.suppress(Untrusted):  # the connection is ended by then, and nobody is there to be told
+                self.close_later(self.parsed(created, message).file_id)
 
     def close_later(self, file_id: bytes) -> None:
         """Send a CLOSE that nobody waits for."""
@@ -194,7 +238,7 @@ class NativeShare:
         def forget(*_: object) -> None:
             pass
 
-        def send() -> None:
+        def send(_: int) -> None:
             self.connection.send_now([Request(CLOSE, close(file_id), 1, forget)], forget)
 
         self.connection.submit(1, send, forget)
@@ -213,8 +257,3 @@ class NativeShare:
             untrusted = Untrusted(str(error))
             self.connection.sever(untrusted)
             raise untrusted from None
-
-    def _time(self, seconds: float) -> None:
-        """Keep the shortest round trip, forgetting slowly: queues and disks only ever add to it."""
-        kept = self._round_trip * 1.1
-        self._round_trip = min(seconds, kept) if kept else seconds

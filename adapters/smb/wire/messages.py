@@ -35,6 +35,9 @@ SIGNED = 0x00000008
 DFS = 0x10000000
 
 HEADER_SIZE = 64
+CREDIT = 1 << 16
+"""Bytes that one credit pays for (3.1.5.2)."""
+
 NEXT_COMMAND = 20
 """Where in a header the offset of the next message of a compound stands."""
 

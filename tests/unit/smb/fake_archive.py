@@ -132,6 +132,7 @@ class FakeShare:
     opens: int = 0
     echoes: int = 0
     left: bool = False
+    heard: float = 0.0
     severed: asyncio.Event = field(default_factory=asyncio.Event)
     reason: str = ""
 

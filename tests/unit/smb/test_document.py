@@ -92,7 +92,9 @@ def test_other_attributes_are_nobodys_business(attributes: int) -> None:
     refuse_stand_in(replace(LETTER, attributes=attributes))
 
 
-@pytest.mark.parametrize(("age", "busy"), [(0.0, True), (4.5, True), (5.5, False), (-2.0, False), (1e9, False)])
+@pytest.mark.parametrize(
+    ("age", "busy"), [(0.0, True), (4.5, True), (5.5, False), (-2.0, True), (-400.0, False), (1e9, False)]
+)
 def test_a_young_document_waits_for_its_writer(age: float, busy: bool) -> None:
     now = (LETTER.written - EPOCH) / TICKS + age
     if busy:

@@ -342,6 +342,7 @@ async def test_a_server_that_sends_documents_is_alive_though_its_echo_is_late(ar
 
         async def piece() -> bytes:
             await asyncio.sleep(SHORT / 4)
+            archive.shares[0].heard = asyncio.get_running_loop().time()
             return b"piece"
 
         for _ in range(40):

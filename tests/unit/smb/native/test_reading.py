@@ -10,7 +10,7 @@ import pytest
 
 from adapters.smb.failures import Lost, Refused, Untrusted
 from adapters.smb.native.connection import Connection
-from adapters.smb.native.reading import BASE, PIECE, Reading, Surplus
+from adapters.smb.native.reading import BASE, GROWTH, PIECE, Reading, Surplus
 from tests.support.scripted_smb import END_OF_FILE, PENDING, READ, Asked, ScriptedServer, connected
 
 FILE = b"F" * 16
@@ -92,29 +92,37 @@ async def test_reader_that_stalls_has_no_more_than_a_base_window_on_its_way(
     stalled.close()
 
 
-async def test_window_grows_for_a_reader_that_waits_far_away_and_falls_back_when_it_is_behind(
+async def test_window_grows_for_a_reader_that_drains_far_away_and_falls_back_when_it_is_behind(
     ends: tuple[Connection, ScriptedServer],
 ) -> None:
     connection, server = ends
     surplus = Surplus(64 << 20)
     hurried = reading(connection, stop=64 * BASE, far=True, surplus=surplus)
+    for _ in range(BASE // PIECE):
+        # It waits for every piece, but it has not shown yet that it goes on.
+        waiting = asyncio.ensure_future(anext(hurried))
+        await asyncio.sleep(0)
+        assert surplus.left == 64 << 20
+        one = await server.asked()
+        server.read(one, bytes(one.length))
+        await waiting
     waiting = asyncio.ensure_future(anext(hurried))
     await asyncio.sleep(0)
     asked = []
     while not await server.silent():
         asked.append(await server.asked())
-    assert sum(one.length for one in asked) == 2 * BASE
-    assert surplus.left == (64 << 20) - BASE
+    assert sum(one.length for one in asked) == GROWTH * BASE
+    assert surplus.left == (64 << 20) - (GROWTH - 1) * BASE
     for one in asked:
         server.read(one, bytes(one.length))
-    assert await waiting == bytes(PIECE)
+    await waiting
     for _ in range(8):
         # It comes for its pieces only when all that was read ahead is there.
         while not await server.silent():
             one = await server.asked()
             server.read(one, bytes(one.length))
         await anext(hurried)
-    assert surplus.left > (64 << 20) - BASE
+    assert surplus.left > (64 << 20) - (GROWTH - 1) * BASE
     hurried.close()
     assert surplus.left == 64 << 20
 
