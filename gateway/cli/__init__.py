@@ -13,7 +13,7 @@ import os
 import click
 
 from gateway import __version__
-from gateway.cli import adapter, configuring, inspecting, serving
+from gateway.cli import adapter, configuring, ids, inspecting, serving
 from gateway.cli.demonstrating import demo
 
 
@@ -37,6 +37,7 @@ for command in (
     configuring.config,
     inspecting.adapters,
     adapter.adapter,
+    ids.ids,
     inspecting.explain,
     serving.health,
     demo,

@@ -120,7 +120,7 @@ async def _source(settings: Settings, name: str, sample: int, progress: Progress
         report.cure = error.cure or "Correct the options of this source."
     except ManifestError as error:
         report.state, report.details = "wrong", str(error).splitlines()
-        report.cure = "Correct the manifest; a running gateway keeps its old one until then."
+        report.cure = "Correct the file that is named; a running gateway keeps what it has until then."
     except AdapterError as error:
         report.state, report.details = "away", [error.detail or type(error).__name__]
         report.cure = (

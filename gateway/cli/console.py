@@ -101,7 +101,7 @@ def start_failures(config: Path | None, *, port_cure: str = PORT_CURE) -> Iterat
         stop([option_problem(error, config, error.source)])
     except ManifestError as error:
         more = f"`fhir-gateway check --config {config}` says which source it belongs to."
-        fail(f"A manifest cannot be used.\n{error}", more, code=WRONG)
+        fail(f"The ids of a source cannot be used.\n{error}", more, code=WRONG)
     except OSError as error:
         if error.errno == errno.EPIPE:
             raise

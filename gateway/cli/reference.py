@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 
 from adapters import registry
-from gateway.ids import ManifestIds, TemplateIds
+from gateway.ids import ManifestIds, SealedIds, TemplateIds
 from gateway.marked_yaml import flow
 from gateway.problems import sentence
 from gateway.protocol import profile
@@ -100,6 +100,7 @@ def _sources() -> Iterator[str]:
         if name == "ids":
             yield from _choice("ids", _about(_shape(SourceSettings, "ids"), "ids"), TemplateIds)
             yield from _alternative("Or the scheme manifest:", ManifestIds)
+            yield from _alternative("Or the scheme sealed:", SealedIds)
         elif name == "options":
             models = dict(_adapter_models())
             about = _about(_shape(SourceSettings, "options"), "options")
@@ -142,7 +143,7 @@ def _sections() -> Iterator[tuple[str, str, type[BaseModel]]]:
             yield from _nested(f"`{name}`", _shape(Settings, name))
     about = f"{_words(SourceSettings)} `letters` stands for the name that you give it."
     yield "`sources.letters`", about, SourceSettings
-    for model in (TemplateIds, ManifestIds):
+    for model in (TemplateIds, ManifestIds, SealedIds):
         scheme = get_args(model.model_fields["scheme"].annotation)[0]
         yield f"`sources.letters.ids`, scheme {scheme}", _words(model), model
     for adapter, options in _adapter_models():

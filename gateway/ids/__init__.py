@@ -1,12 +1,14 @@
 """How the ids of one source lead to its documents: the schemes, their settings, and what a bad index is reported as.
 
-One scheme is one module: `template` (the id is part of the name) and `manifest` (a CSV file says). This module holds
-what the configuration, the composition root and the tools need of them. Importing it loads no scheme's machinery.
+One scheme is one module: `template` (the id is part of the name), `manifest` (a CSV file says) and `sealed` (the id itself
+says, to those who have the key). This module holds what the configuration, the composition root and the tools need of
+them. Importing it loads no scheme's machinery.
 """
 
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
@@ -14,9 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from adapters.contract import Log
+from gateway.ids.sealed import bare
 from gateway.ids.template import GRAMMAR, Resolve, Template, TemplateScheme
 from gateway.quantities import Duration, wrong
 from gateway.routing import Scheme
@@ -141,7 +144,72 @@ class ManifestIds(_Scheme):
         return self
 
 
-Ids = Annotated[TemplateIds | ManifestIds, Field(discriminator="scheme")]
+def _alias(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,32}", name, re.ASCII):
+        cure = "Use 1 to 32 letters, digits and hyphens, as in `a`; each takes room from the document in the id."
+        raise wrong("alias", "This cannot be an alias.", cure)
+    return name
+
+
+def _place(name: str) -> str:
+    try:
+        return bare(name)
+    except ValueError as error:
+        raise wrong("place", str(error), "Write its object identifier, as in 1.2.3.4.5.") from None
+
+
+PlaceName = Annotated[str, AfterValidator(_place)]
+"""The id of a repository or a community, without `urn:oid:`."""
+
+
+class Alias(_Scheme):
+    """What an alias in an id stands for."""
+
+    repositories: tuple[PlaceName, ...] = Field(
+        default=(),
+        description="The unique ids of repositories. With none, every repository of the community `home`, each of "
+        "which then takes its space in the id.",
+        examples=[["1.2.3.4.5"]],
+    )
+    home: PlaceName | None = Field(
+        default=None, description="The id of the community that has them; none for the own one."
+    )
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Alias:
+        if not self.repositories and self.home is None:
+            raise wrong("alias", "This alias stands for nothing.", "Give it `repositories`, `home` or both.")
+        return self
+
+
+class SealedIds(_Scheme):
+    """The id itself says which document of which repository, to those who have the key."""
+
+    scheme: Literal["sealed"] = Field(
+        description="The id holds repository and document, encrypted and sealed; `fhir-gateway ids encode` makes ids."
+    )
+    key_file: Path = Field(
+        description="A file with 32 random bytes (raw, hex or base64). This key makes ids, and opens them.",
+        examples=["/run/secrets/seal"],
+    )
+    former_key_files: tuple[Path, ...] = Field(
+        default=(), description="Keys that made ids before and still open them. Without its key an id is unknown."
+    )
+    aliases: dict[Annotated[str, AfterValidator(_alias)], Alias] | None = Field(
+        default=None,
+        description="The short names by which ids know repositories, each with `repositories` and where needed `home`. "
+        "Without this key they are taken from the options of the adapter, if these have any. An alias that ids were "
+        "made with must stay.",
+        examples=[{"a": {"repositories": ["1.2.3.4.5"]}}],
+    )
+    lookup: Path | None = Field(
+        default=None,
+        description="A file that lists the documents whose own ids do not fit into an id; `fhir-gateway ids encode` "
+        "makes it and adds to it. Without it such documents get no id.",
+    )
+
+
+Ids = Annotated[TemplateIds | ManifestIds | SealedIds, Field(discriminator="scheme")]
 """The key `ids` of a source."""
 
 Progress = Callable[[str, int, int, int], None]
@@ -150,7 +218,7 @@ Progress = Callable[[str, int, int, int], None]
 
 def open_scheme(
     source: str,
-    settings: TemplateIds | ManifestIds,
+    settings: TemplateIds | ManifestIds | SealedIds,
     *,
     prefix: str,
     resolve: Resolve,
@@ -159,10 +227,14 @@ def open_scheme(
 ) -> AbstractAsyncContextManager[Scheme]:
     """The scheme of `source`, not yet entered. `prefix` is what stands in front of the ids of the source.
 
-    `resolve` is the look-up of the source's archive. Entering reads a manifest and raises `ManifestError`.
+    `resolve` is the look-up of the source's archive. Entering reads a manifest or keys and raises `ManifestError`.
     """
     if isinstance(settings, TemplateIds):
         return nullcontext(TemplateScheme(source, settings.pattern, resolve))
+    if isinstance(settings, SealedIds):
+        from gateway.ids.sealed_scheme import SealedScheme
+
+        return SealedScheme(source, settings, log, prefix=prefix)
     # A gateway without manifests does not load SQLite.
     from gateway.ids.manifest import ManifestScheme
 

@@ -27,7 +27,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails
 
 from gateway.fhir import Version
-from gateway.ids import Ids
+from gateway.ids import Ids, SealedIds
 from gateway.problems import did_you_mean, sentence
 from gateway.protocol.profile import PROFILES, Profile
 from gateway.quantities import (
@@ -43,6 +43,7 @@ from gateway.quantities import (
     wrong,
 )
 from gateway.settings.conflicts import conflicts
+from gateway.settings.sealing import completed
 from gateway.settings.shape import AdapterOptions, adapter_class
 
 
@@ -279,6 +280,13 @@ class SourceSettings(Section):
         if adapter is None or isinstance(options, BaseModel):
             return options
         return adapter_class(adapter).Options.model_validate(options)
+
+    @model_validator(mode="after")
+    def _can_seal(self) -> SourceSettings:
+        if isinstance(self.ids, SealedIds):
+            # The model is frozen for everybody else, and has not been seen by anybody yet.
+            object.__setattr__(self, "ids", completed(self.ids, self.prefix, self.options))
+        return self
 
     @property
     def adapter_options(self) -> Any:

@@ -32,12 +32,12 @@ def absolute(shape: Shape, data: Any, directory: Path) -> Any:
 
 
 def path_problems(model: type[BaseModel], data: Mapping[str, Any], origin: Origin) -> list[Problem]:
-    """A problem for each empty path, and for each key `file` or `..._file` that names no readable file or key."""
+    """A problem for each empty path, and for each key `file`, `..._file` or `..._files` that names no readable file or key."""
     found = []
     for path, value in _paths(Shape(model), data, ()):
         if not value:
             found.append(origin.problem(path, "no-value", "The path is empty.", "Write a path, or remove the line."))
-        elif str(path[-1]).endswith("file"):
+        elif _name(path).endswith(("file", "files")):
             found += [origin.problem(path, "missing-file", *words) for words in _file_words(path, Path(value))]
     return found
 
@@ -55,7 +55,7 @@ def _paths(shape: Shape, data: Any, path: KeyPath) -> Iterator[tuple[KeyPath, st
 def _file_words(path: KeyPath, file: Path) -> Iterator[tuple[str, str]]:
     where = "Relative paths begin at the directory of the configuration file."
     try:
-        if path[-1] == "key_file":
+        if _name(path) in ("key_file", "former_key_files"):
             read_key(file)
         elif not file.is_file():
             yield f"There is no file {str(file)!r}.", where
@@ -70,6 +70,11 @@ def _file_words(path: KeyPath, file: Path) -> Iterator[tuple[str, str]]:
         )
     except ValueError as error:
         yield str(error), f"Make one with: head -c 32 /dev/urandom > {file}"
+
+
+def _name(path: KeyPath) -> str:
+    """The key that a value stands under, alone or in a list."""
+    return next(str(part) for part in reversed(path) if isinstance(part, str))
 
 
 def _holds_path(shape: Shape) -> bool:
