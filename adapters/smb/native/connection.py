@@ -128,7 +128,8 @@ class Connection(asyncio.BufferedProtocol):
                     flags=flags | RELATED if number else flags,
                 )
             )
-        if self._transport is not None:
+        # On a connection that is just being lost nothing is sent: all that wait are about to be told.
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.write(self._protection.outgoing(chain(messages) if len(messages) > 1 else messages))
 
     async def ask(
