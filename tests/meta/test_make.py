@@ -107,7 +107,10 @@ def checkout(tmp_path: Path) -> Checkout:
     return made
 
 
-SERVERS = "nginx redis-server smbd smbclient fusermount3 krb5kdc kadmin.local kinit krb5-config cc".split()
+SERVERS = (
+    *("nginx", "redis-server", "smbd", "smbclient", "fusermount3"),
+    *("krb5kdc", "kadmin.local", "kinit", "krb5-config", "cc"),
+)
 PACKAGES = "nginx redis-server samba smbclient fuse3 krb5-kdc krb5-admin-server krb5-user libkrb5-dev gcc libc6-dev"
 INSTALL = "python -m pip install --quiet --disable-pip-version-check --use-pep517 --editable .[dev]"
 KERBEROS = INSTALL.replace("[dev]", "[smb-kerberos]")

@@ -17,12 +17,13 @@ from adapters.smb.failures import Lost, Refused
 from adapters.smb.native.connection import Connection, Request
 from adapters.smb.wire import CREDIT, READ, Header, charge, is_error, read, read_data
 
-PIECE = 256 << 10
-"""Bytes of one READ: larger ones cost memory and caches and gain nothing, near the server or far away."""
+PIECE = 192 << 10
+"""Bytes of one READ, a multiple of 3 so that base64 never carries. Larger ones cost memory and caches and gain nothing, near
+the server or far away."""
 
 BASE = 3 * PIECE
 """Bytes read ahead of every reader, and all that is read for one which stalls from the start. With the piece on its way to
-the reader and the one that the gateway holds back, that is 1.25 MiB."""
+the reader and the one that the gateway holds back, that is about 1 MiB."""
 
 GROWTH = 4
 """How many times as far a reader may be read ahead each time it has drained its window."""
