@@ -1,7 +1,8 @@
 """The command `demo`: the sample archive served on this machine, with requests to try.
 
 The archive is copied into a directory of its own, and the one large document is made there. The directory is used again
-the next time, so that only the first start takes a moment.
+the next time, so that only the first start takes a moment. With `--xds` the same documents are also read from a fake XDS
+repository, which lives in this process.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import shutil
 import stat
 import sys
 import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +38,23 @@ sources:
     options: {{root: ./sample-archive}}
 """
 
+XDS_CONFIGURATION = """\
+  shared-care:
+    adapter: xds
+    prefix: "x."
+    ids:
+      scheme: sealed
+      key_file: ./seal.key
+      aliases: {{a: {{repositories: ["{repository}"]}}}}
+    options:
+      endpoints:
+        - alias: a
+          url: "{url}/repository" # how other products answer: {url}/personality/cxf/repository
+          repository_unique_ids: ["{repository}"]
+      registry: {{url: "{url}/registry", use_for: [stat, availability]}}
+"""
+"""The source that `--xds` adds."""
+
 TRY = (
     ("a letter as it is stored", "curl -o discharge-summary.pdf {url}/R4/Binary/discharge-summary"),
     ("as a FHIR Binary in JSON", "curl -s '{url}/R4/Binary/discharge-summary?_format=json' | head -c 300"),
@@ -43,6 +63,17 @@ TRY = (
     ("a letter that was withdrawn: 410", "curl -i {url}/R4/Binary/withdrawn-letter"),
 )
 """Requests to try, each with what it shows. They work as they are printed."""
+
+TRY_XDS = (
+    ("a letter from the repository", "curl -o discharge-0417.pdf {url}/R4/Binary/{letter}"),
+    ("what the registry knows of it", "curl -sI {url}/R4/Binary/{letter}"),
+    ("as a FHIR Binary in JSON", "curl -s '{url}/R4/Binary/{letter}?_format=json' | head -c 300"),
+    ("a letter that was deprecated: 410", "curl -i {url}/R4/Binary/{deprecated}"),
+    ("what the repository holds, and how it can be made to answer", "curl -s {repository}/"),
+)
+"""The same for the fake repository."""
+
+Try = Sequence[tuple[str, str]]
 
 
 @click.command(short_help="Serve an invented archive, with requests to try.")
@@ -57,35 +88,75 @@ TRY = (
     help="Where the archive is put; a directory for temporary files by default.",
 )
 @click.option("--large", metavar="SIZE", default="64MiB", show_default=True, help="The size of the large document.")
-def demo(port: int, admin_port: int, directory: Path | None, large: str) -> None:
+@click.option(
+    "--xds", is_flag=True, help="Serve an XDS repository and registry too, with the gateway in front of them."
+)
+def demo(port: int, admin_port: int, directory: Path | None, large: str, xds: bool) -> None:
     """Serve an invented archive on 127.0.0.1, and print requests to try."""
+    from gateway.problems import SettingsError
     from gateway.settings import load
 
-    try:
-        place = _own_directory() if directory is None else directory.absolute()
-        place.mkdir(parents=True, exist_ok=True)
-        _lay_out(place, large)
-        config = place / "demo.yaml"
-        config.write_text(CONFIGURATION.format(port=port, admin_port=admin_port), encoding="utf-8")
-    except FileNotFoundError as error:
-        console.fail(str(error), code=console.WRONG)
-    except OSError as error:
-        console.fail(*console.address_failure(error), code=console.WRONG)
-    # The environment is left out: what it says is meant for another gateway.
-    settings = load(config, {})
-    app = lean_app()
-    with console.start_failures(config, port_cure="Choose others with --port and --admin-port."):
-        code = app.serve(settings, lambda url: _announce(url, config))
+    with ExitStack() as stack:
+        try:
+            place = _own_directory() if directory is None else directory.absolute()
+            place.mkdir(parents=True, exist_ok=True)
+            _lay_out(place, large)
+            configuration, more = _repository(place, stack) if xds else ("", ())
+            config = place / "demo.yaml"
+            text = CONFIGURATION.format(port=port, admin_port=admin_port) + configuration
+            config.write_text(text, encoding="utf-8")
+        except FileNotFoundError as error:
+            console.fail(str(error), code=console.WRONG)
+        except OSError as error:
+            console.fail(*console.address_failure(error), code=console.WRONG)
+        try:
+            # The environment is left out: what it says is meant for another gateway.
+            settings = load(config, {})
+        except SettingsError as error:
+            console.stop(error.problems)
+        app = lean_app()
+        with console.start_failures(config, port_cure="Choose others with --port and --admin-port."):
+            code = app.serve(settings, lambda url: _announce(url, config, (*TRY, *more)))
     raise SystemExit(code)
 
 
-def _announce(url: str, config: Path) -> None:
+def _announce(url: str, config: Path, tries: Try) -> None:
     click.echo(f"ready {url}")
     click.echo(f"\nThe sample archive is in {config.parent}, its configuration in {config}. Try:\n")
-    for what, command in TRY:
+    for what, command in tries:
         click.echo(f"  {click.style(f'# {what}', dim=True)}\n  {command.format(url=url)}")
     click.echo("\nEnd with Ctrl-C.")
     sys.stdout.flush()
+
+
+def _repository(place: Path, stack: ExitStack) -> tuple[str, Try]:
+    """Start a fake repository that lives as long as `stack`: the source that reads it, and what to try.
+
+    Raises `OSError`.
+    """
+    from gateway.demo import archive_directory
+    from gateway.demo.xds import REPOSITORY, FakeRepository
+    from gateway.demo.xds.background import in_background
+    from gateway.demo.xds.documents import DEPRECATED, from_archive
+    from gateway.ids.sealed import Address, Place, Seal
+    from gateway.keyfile import read_key, write_key
+
+    documents = list(from_archive(archive_directory()))
+    url = stack.enter_context(in_background(FakeRepository(documents)))
+    path = place / "seal.key"
+    try:
+        key = read_key(path) if path.is_file() else write_key(path)
+    except ValueError as error:
+        console.fail(f"{path}: {error}", "Remove that file; the ids of the demonstration change.", code=console.WRONG)
+    seal = Seal("x.", [key], {"a": [Place(None, REPOSITORY)]})
+    letter = next(one for one in documents if one.title == "Discharge summary")
+    deprecated = next(one for one in documents if one.status == DEPRECATED)
+    ids = {
+        name: seal.encode(Address.of(None, one.repository, one.unique_id))
+        for name, one in (("letter", letter), ("deprecated", deprecated))
+    }
+    tries = [(what, command.format(url="{url}", repository=url, **ids)) for what, command in TRY_XDS]
+    return XDS_CONFIGURATION.format(url=url, repository=REPOSITORY), tries
 
 
 def _own_directory() -> Path:

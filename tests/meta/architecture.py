@@ -28,6 +28,11 @@ PURE = (
     "gateway.cache.policy",
     "adapters.xds.soap",
     "adapters.xds.mtom",
+    "adapters.xds.retrieval",
+    "adapters.xds.retrieval_answer",
+    "adapters.xds.retrieval_errors",
+    "adapters.xds.identifiers",
+    "adapters.xds.locator",
 )
 
 VALUES = ("=gateway.fhir", "gateway.errors")
@@ -135,8 +140,14 @@ RULES = (
     home("prometheus_client", "gateway.telemetry"),
     home("fhir", "gateway.fhir"),
     home("fhir_core", "gateway.fhir"),
-    home("pybase64", "gateway.fhir"),
+    home("pybase64", "gateway.fhir", "adapters.xds.mtom"),
     home("lxml", "gateway.fhir", "adapters.xds"),
+    Rule(
+        "the fake repository shares nothing with the readers that are tried on it",
+        ("gateway.demo.xds",),
+        only=("gateway.demo",),
+        strict=True,
+    ),
     home("smbprotocol", "adapters.smb"),
     home("spnego", "adapters.smb"),
     home("cryptography", "adapters.smb.wire"),

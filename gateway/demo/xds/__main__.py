@@ -1,0 +1,54 @@
+"""The fake repository as a process of its own: `python -m gateway.demo.xds --port 0`.
+
+Serves the sample archive and a large document of any size until it is told to stop, and prints `ready URL`. The page at
+`/` lists what there is, `/requests` what was asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Sequence
+
+from gateway.demo import archive_directory
+from gateway.demo.xds import FakeRepository, large, named
+from gateway.demo.xds.documents import from_archive
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; 0 when it was told to stop, 2 when it could not start."""
+    parser = argparse.ArgumentParser(prog="python -m gateway.demo.xds", description="Serve a fake XDS repository.")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=0, help="the port; 0 picks one (default: %(default)s)")
+    parser.add_argument("--large", type=int, default=64 << 20, metavar="BYTES", help="the size of the large document")
+    parser.add_argument("--personality", default="standard", metavar="NAME", help="how it answers, faults with +")
+    given = parser.parse_args(arguments)
+    try:
+        personality = named(given.personality)
+    except KeyError:
+        parser.error(f"there is no personality {given.personality!r}; the page at / lists them")
+    try:
+        documents = [*from_archive(archive_directory()), large(given.large)]
+        asyncio.run(_serve(FakeRepository(documents, personality=personality, host=given.host), given.port))
+    except OSError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+async def _serve(fake: FakeRepository, port: int) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    async with fake.serving(port):
+        with contextlib.suppress(BrokenPipeError):
+            print(f"ready {fake.url}", flush=True)
+        await stopped.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
