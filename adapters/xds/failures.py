@@ -222,5 +222,4 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     seen: BaseException | None = error
     while seen is not None:
         yield seen
-        inner = getattr(seen, "certificate_error", None) or getattr(seen, "os_error", None)
-        seen = inner or seen.__cause__ or seen.__context__
+        seen = seen.__cause__ or seen.__context__

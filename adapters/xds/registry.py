@@ -6,6 +6,8 @@ means for a reader is not.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from adapters.contract import Services
 from adapters.errors import Corrupt, NotFound
 from adapters.xds.assertion import AssertionFile
@@ -43,10 +45,7 @@ class Registry:
         Raises what `SoapService.call` raises, and for errors of the registry what they mean, but never `NotFound`: a registry
         may say "unknown" with an error code in place of an empty list.
         """
-        reader = await self._ask(key, leaf_class=True)
-        fitting = [entry for entry in reader.entries if _fits(entry, key)]
-        # One document may have entries that replaced one another; the one that still counts speaks for it.
-        return min(fitting, key=lambda entry: entry.status != "Approved", default=None)
+        return speaking((await self._ask(key, leaf_class=True)).entries, key)
 
     async def probe(self, key: DocumentKey) -> None:
         """Ask for a document that no registry has. Raises as `entry`."""
@@ -90,5 +89,11 @@ async def read_entries(answer: Answer) -> EntriesReader:
     return reader
 
 
-def _fits(entry: Entry, key: DocumentKey) -> bool:
-    return entry.document == bare(key.document) and entry.repository in (None, key.repository)
+def speaking(entries: Iterable[Entry], key: DocumentKey) -> Entry | None:
+    """The one of `entries` that speaks for a document: there may be several that replaced one another."""
+    fitting = (
+        entry
+        for entry in entries
+        if entry.document == bare(key.document) and entry.repository in (None, key.repository)
+    )
+    return min(fitting, key=lambda entry: entry.status != "Approved", default=None)

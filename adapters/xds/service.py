@@ -244,11 +244,8 @@ class Answer:
             self._pieces = self._body.feed(data)
 
     def close(self) -> None:
-        """Let go of the connection: kept when the body was read to its end, else closed."""
-        if self._response.content.at_eof():
-            self._response.release()
-        else:
-            self._response.close()
+        """Let go of the connection: closed, unless the body was read to its end and the session has it back already."""
+        self._response.close()
 
     async def _received(self, seconds: float) -> bytes:
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import gzip
 import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -262,6 +264,64 @@ async def test_a_body_that_ends_with_its_connection_needs_its_own_end() -> None:
         got = await read(adapter, locator(letter(1)))
     assert isinstance(got.error, Unavailable)
     assert "ended before the document" in got.error.detail
+
+
+def inline(data: bytes, *, closed: bool = True) -> bytes:
+    """An envelope with the first letter's id and these bytes in it."""
+    head = (
+        '<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Body><x:RetrieveDocumentSetResponse '
+        'xmlns:x="urn:ihe:iti:xds-b:2007"><x:DocumentResponse>'
+        f"<x:RepositoryUniqueId>{letter(1).repository}</x:RepositoryUniqueId>"
+        f"<x:DocumentUniqueId>{letter(1).unique_id}</x:DocumentUniqueId><x:mimeType>text/plain</x:mimeType>"
+        f"<x:Document>{base64.b64encode(data).decode()}"
+    )
+    tail = "</x:Document></x:DocumentResponse></x:RetrieveDocumentSetResponse></s:Body></s:Envelope>"
+    return (head + (tail if closed else "")).encode()
+
+
+def canned(body: bytes, *fields: bytes, status: bytes = b"200 OK") -> Answer:
+    """A server that answers with these bytes and says how many they are."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(reader)
+        length = b"Content-Length: %d" % len(body)
+        writer.write(
+            b"\r\n".join([b"HTTP/1.1 " + status, b"Content-Type: application/soap+xml", length, *fields, b"", body])
+        )
+        await writer.drain()
+
+    return answer
+
+
+async def test_an_answer_that_is_whole_and_yet_not_the_whole_document() -> None:
+    async with scripted(canned(inline(b"a letter"))) as url, source(endpoint(url)) as adapter:
+        assert (await read(adapter, locator(letter(1)))).data == b"a letter"
+    async with scripted(canned(inline(b"a letter", closed=False))) as url, source(endpoint(url)) as adapter:
+        got = await read(adapter, locator(letter(1)))
+    assert type(got.error) is Corrupt
+    assert "ended before the document did" in got.error.detail
+
+
+async def test_compression_without_its_checksum_is_not_whole() -> None:
+    packed = gzip.compress(inline(b"a letter"))
+    async with scripted(canned(packed, b"Content-Encoding: gzip")) as url, source(endpoint(url)) as adapter:
+        assert (await read(adapter, locator(letter(1)))).data == b"a letter"
+    async with scripted(canned(packed[:-6], b"Content-Encoding: gzip")) as url, source(endpoint(url)) as adapter:
+        got = await read(adapter, locator(letter(1)))
+    assert type(got.error) is Corrupt
+    assert "compressed answer ended early" in got.error.detail
+    assert (got.before, got.data) == (True, b"")
+
+
+@pytest.mark.parametrize("body", [b"<a><b></a>", b"<?xml version='1.0'?><!DOCTYPE a><a/>", b"{}", b""])
+async def test_a_status_says_more_than_a_body_that_makes_no_sense(body: bytes) -> None:
+    answer = canned(body, b"Retry-After: 9", status=b"503 Service Unavailable")
+    async with scripted(answer) as url, source(endpoint(url)) as adapter:
+        got = await read(adapter, locator(letter(1)))
+        assert isinstance(got.error, Busy)
+        assert got.error.retry_after == 9
+        with pytest.raises(Busy):
+            await adapter.probe()
 
 
 async def test_nginx_that_misses_a_certificate_says_so_in_its_page() -> None:

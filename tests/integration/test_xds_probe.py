@@ -130,6 +130,42 @@ async def test_a_registrys_address_in_place_of_a_repositorys(fake: FakeRepositor
         assert error.detail.startswith("endpoint a: `url` is that of a registry: give the repository's own")
 
 
+async def test_a_registry_that_answers_everything_with_a_registry_response() -> None:
+    """Some do not look at the action of a request that they do not know."""
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
+                asked = await reader.readexactly(length)
+                body = _registry_response(b"AdhocQueryRequest" in asked)
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/soap+xml\r\n")
+                writer.write(b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+        except asyncio.IncompleteReadError:
+            writer.close()
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        async with source(endpoint(f"http://127.0.0.1:{port}/x")) as adapter:
+            error = await found(adapter)
+    assert error.detail.startswith("endpoint a: `url` is that of a registry")
+
+
+def _registry_response(query: bool) -> bytes:
+    status = "urn:oasis:names:tc:ebxml-regrep:ResponseStatusType"
+    rs = "urn:oasis:names:tc:ebxml-regrep:xsd:rs:3.0"
+    body = (
+        f'<q:AdhocQueryResponse xmlns:q="urn:oasis:names:tc:ebxml-regrep:xsd:query:3.0" status="{status}:Success"/>'
+        if query
+        else f'<rs:RegistryResponse xmlns:rs="{rs}" status="{status}:Failure"><rs:RegistryErrorList>'
+        '<rs:RegistryError errorCode="XDSRegistryError" codeContext="?"/></rs:RegistryErrorList></rs:RegistryResponse>'
+    )
+    return (
+        f'<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Body>{body}</s:Body></s:Envelope>'.encode()
+    )
+
+
 async def test_a_repositorys_address_in_place_of_a_registrys(fake: FakeRepository) -> None:
     async with source(endpoint(fake), registry={"url": fake.endpoint("repository")}) as adapter:
         error = await found(adapter)

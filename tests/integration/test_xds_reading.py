@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from adapters.contract import MAX_CHUNK, WHOLE, Span
-from adapters.errors import Changed, Corrupt, Deleted, InvalidLocator, NotFound, Unavailable
+from adapters.errors import Busy, Changed, Corrupt, Deleted, InvalidLocator, NotFound, Unavailable
 from adapters.testing.harness import RecordingLog
+from adapters.xds import arrival
 from gateway.demo.xds import (
     FAULTS,
     HOME,
@@ -40,6 +41,12 @@ SMALL = (letter(1), letter(2))
 async def fake() -> AsyncIterator[FakeRepository]:
     async with fake_repository(*SMALL, LONG) as running:
         yield running
+
+
+@pytest.fixture
+def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short document is waited for however slow this machine is."""
+    monkeypatch.setattr(arrival, "PATIENCE", 10.0)
 
 
 def packing(name: str) -> str:
@@ -175,12 +182,24 @@ async def test_nobody_is_asked_for_what_nobody_can_have(fake: FakeRepository, wh
 # --- how it comes --------------------------------------------------------------------------------------------------
 
 
-async def test_a_short_document_has_its_size_without_a_registry(fake: FakeRepository) -> None:
+async def test_a_short_document_has_its_size_without_a_registry(fake: FakeRepository, no_hurry: None) -> None:
+    fake.next("crumbs")
     async with source(endpoint(fake)) as adapter:
         short, long = await read(adapter, locator(letter(1))), await read(adapter, locator(LONG))
     assert short.descriptor is not None
     assert long.descriptor is not None
     assert (short.descriptor.size, long.descriptor.size) == (len(short.data), None)
+
+
+@pytest.mark.parametrize("faults", [("reset",), ("truncated",), ("dup-cid", "crumbs")])
+async def test_what_is_wrong_with_a_short_document_is_known_before_its_first_byte(
+    fake: FakeRepository, no_hurry: None, faults: tuple[str, ...]
+) -> None:
+    fake.next(*faults)
+    async with source(endpoint(fake)) as adapter:
+        got = await read(adapter, locator(letter(1)))
+    assert got.error is not None
+    assert (got.before, got.data) == (True, b"")
 
 
 async def test_spans_are_not_known_and_it_is_said(fake: FakeRepository) -> None:
@@ -321,7 +340,11 @@ async def test_a_registry_that_is_relied_on_must_answer(fake: FakeRepository, us
         assert isinstance((await read(adapter, locator(letter(1)))).error, Unavailable)
     async with source(endpoint(fake), registry=registry(fake, use)) as adapter:
         assert isinstance((await read(adapter, f"^{REPOSITORY}^1.2.3.4711")).error, NotFound)
-    assert [exchange.endpoint for exchange in fake.exchanges] == ["registry"]
+        fake.next("http-503", at="registry")
+        got = await read(adapter, locator(letter(1)))
+        assert isinstance(got.error, Busy)
+        assert got.error.retry_after == 7
+    assert [exchange.endpoint for exchange in fake.exchanges] == ["registry", "registry"]
 
 
 @pytest.mark.parametrize("verification", ["stream", "spool"])
@@ -355,6 +378,22 @@ async def test_a_document_before_its_envelope_is_verified_too(fake: FakeReposito
         assert (got.error, got.data) == (None, LONG.data)
         fake.next("wrong-hash", at="registry")
         assert type((await read(adapter, locator(LONG))).error) is Corrupt
+
+
+async def test_an_unknown_document_by_another_code_is_unknown(fake: FakeRepository) -> None:
+    async with source(endpoint(fake), registry=registry(fake, "verify")) as adapter:
+        fake.next("XDSDocumentUniqueIdError", at="registry")
+        got = await read(adapter, locator(letter(1)))
+    assert isinstance(got.error, NotFound)
+    assert "the registry has no entry" in got.error.detail
+
+
+async def test_a_registry_that_is_for_availability_alone_verifies_nothing(fake: FakeRepository) -> None:
+    async with source(endpoint(fake), registry=registry(fake, "availability")) as adapter:
+        for fault in ("wrong-size", "wrong-hash"):
+            fake.next(fault, at="registry")
+            got = await read(adapter, locator(letter(1)))
+            assert (got.error, got.data) == (None, letter(1).data)
 
 
 async def test_deprecated_documents_are_gone_unless_they_are_wanted(fake: FakeRepository) -> None:

@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.contract import Digest
+from adapters.xds.locator import DocumentKey
+from adapters.xds.registry import speaking
 from adapters.xds.registry_answer import EntriesReader, Entry
 from adapters.xds.soap import Malformed
 
@@ -141,6 +143,24 @@ def test_another_services_answer_is_none() -> None:
     reader.feed(answer().replace(b"AdhocQueryResponse", b"SomethingElse"))
     reader.end(complete=True)
     assert not reader.answered
+
+
+def test_which_of_several_entries_speaks_for_a_document() -> None:
+    key = DocumentKey(None, "1.2.3.4.5", "1.2.3.4.5.6")
+    deprecated = extrinsic(size="1").replace(f"{STATUS}Approved", f"{STATUS}Deprecated")
+    others = [extrinsic(size="2", document="1.9"), extrinsic(size="3").replace("1.2.3.4.5</", "1.2.3.9</")]
+    approved = extrinsic(size="4")
+    for made, size in (
+        ([deprecated, *others, approved], 4),
+        ([approved, deprecated], 4),
+        ([*others, deprecated], 1),
+        ([extrinsic(size="5", document=" urn:oid:1.2.3.4.5.6")], 5),
+    ):
+        entry = speaking(entries(*made), key)
+        assert entry is not None
+        assert entry.size == size
+    assert speaking(entries(*others), key) is None
+    assert speaking([], key) is None
 
 
 @given(st.integers(0, 2000))
