@@ -42,6 +42,7 @@ from gateway.quantities import (
     SourceName,
     wrong,
 )
+from gateway.settings.caching import Caching, NoCaching
 from gateway.settings.conflicts import conflicts
 from gateway.settings.sealing import completed
 from gateway.settings.shape import AdapterOptions, adapter_class
@@ -171,12 +172,6 @@ class AuthSettings(Section):
     )
 
 
-class CacheSettings(Section):
-    """Where documents are kept for the next reader."""
-
-    backend: Literal["none"] = Field(default="none", description="With none, every read asks the archive.")
-
-
 class AuditSettings(Section):
     """The trail of who read what."""
 
@@ -244,8 +239,15 @@ class SourceSettings(Section):
     options: Annotated[Any, AdapterOptions()] = Field(
         default_factory=dict, validate_default=True, description="What the adapter needs to know."
     )
-    read: Literal["auto", "direct"] = Field(
-        default="auto", description="How bytes reach the reader; both ask the archive for every read."
+    read: Literal["auto", "direct", "fill"] = Field(
+        default="auto",
+        description="How bytes reach the reader. direct: each reader has its own read of the archive. fill: one read of the "
+        "archive serves all who ask meanwhile, whatever their pace, and is mended when it breaks. auto: direct for folders of "
+        "this machine's own disks, fill for all others.",
+    )
+    cache: bool = Field(
+        default=True,
+        description="Whether documents of this source may be kept in `cache`; those that are read directly never are.",
     )
     limits: SourceLimits = Field(default=SourceLimits(), description="How much, and how long.")
 
@@ -300,7 +302,7 @@ class Settings(Section):
     server: ServerSettings = Field(default=ServerSettings(), description="The public listener.")
     fhir: FhirSettings = Field(default_factory=FhirSettings, description="What is served as FHIR.")
     auth: AuthSettings = Field(description="Who may ask.", examples=[{"mode": "none"}])
-    cache: CacheSettings = Field(default=CacheSettings(), description="Where documents are kept.")
+    cache: Caching = Field(default=NoCaching(), description="Where documents are kept for the next reader.")
     audit: AuditSettings = Field(default=AuditSettings(), description="The trail of who read what.")
     admin: AdminSettings = Field(default=AdminSettings(), description="The listener for probes.")
     spool: SpoolSettings = Field(default=SpoolSettings(), description="Temporary files.")

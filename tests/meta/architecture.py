@@ -150,7 +150,7 @@ RULES = (
     ),
     home("smbprotocol", "adapters.smb"),
     home("spnego", "adapters.smb"),
-    home("cryptography", "adapters.smb.wire"),
+    home("cryptography", "adapters.smb.wire", "gateway.cache.sealing"),
     home("click", "gateway.cli"),
     home("rich", "gateway.cli"),
     home("reportlab", "gateway.demo"),
