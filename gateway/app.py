@@ -23,10 +23,13 @@ from aiohttp import web
 from adapters import registry
 from adapters.errors import AdapterError, OptionError
 from gateway import __version__
+from gateway.cache import Cache
+from gateway.cache.backends import make_cache, max_document_of, policy_of
 from gateway.delivery import Delivery
 from gateway.documents import Documents
 from gateway.fhir import Version
 from gateway.fhir.capability import CARE_CONNECT_REQUIREMENTS, CapabilityFacts
+from gateway.fills import Fills
 from gateway.handlers import Handlers
 from gateway.health import Health
 from gateway.ids import open_scheme
@@ -35,6 +38,7 @@ from gateway.protocol.interactions import Bases
 from gateway.routing import Route, Router, Scheme
 from gateway.server import HttpServer, Pipeline
 from gateway.settings import Settings, SourceSettings
+from gateway.shared import SharedReads, Sharing
 from gateway.source import Limits, Source, services
 from gateway.spool import Spool
 from gateway.telemetry import Telemetry
@@ -94,7 +98,8 @@ async def opened(
             )
             schemes[name] = await stack.enter_async_context(scheme)
         router = Router({name: Route(of.prefix, schemes[name]) for name, of in settings.sources.items()})
-        documents = Documents(sources)
+        shared = await _shared(stack, settings, sources, spool)
+        documents = Documents(sources, shared)
         handlers = Handlers(
             bases=Bases(settings.fhir.paths),
             router=router,
@@ -113,6 +118,32 @@ async def opened(
         yield Gateway(settings, telemetry, sources, schemes, router, documents, handlers, failures)
 
 
+async def _shared(
+    stack: AsyncExitStack, settings: Settings, sources: Mapping[str, Source], spool: Spool
+) -> dict[str, SharedReads]:
+    """The shared reads of every source that is not read directly, over one cache and one set of fills."""
+    cache: Cache = await stack.enter_async_context(make_cache(settings.cache))
+    fills = Fills()
+    stack.push_async_callback(fills.close)
+    return {
+        name: SharedReads(
+            sources[name],
+            Sharing(
+                always=of.read == "fill",
+                keeps=of.cache,
+                epoch=of.epoch,
+                max_document=max_document_of(settings.cache),
+            ),
+            cache=cache,
+            policy=policy_of(settings.cache),
+            fills=fills,
+            spool=spool,
+        )
+        for name, of in settings.sources.items()
+        if of.read != "direct"
+    }
+
+
 def _source(name: str, settings: SourceSettings, telemetry: Telemetry) -> Source:
     adapter_class = registry.load(settings.adapter)
     limits = Limits(
@@ -120,6 +151,7 @@ def _source(name: str, settings: SourceSettings, telemetry: Telemetry) -> Source
         queue_timeout=settings.limits.queue_timeout,
         open_timeout=settings.limits.open_timeout,
         idle_timeout=settings.limits.idle_timeout,
+        repair_timeout=settings.limits.repair_timeout,
     )
     workers = Workers(name, min(limits.max_open, MAX_THREADS))
     log = telemetry.log.bind(component="adapter", source=name, adapter=settings.adapter)

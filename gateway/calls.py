@@ -39,6 +39,7 @@ class Call:
 
     __slots__ = (
         "began",
+        "cache",
         "correlation_id",
         "detail",
         "entry",
@@ -75,6 +76,7 @@ class Call:
             content_type=headers.get("Content-Type"),
         )
         self.source: str | None = None
+        self.cache: str | None = None
         self.reply: Reply | None = None
         self.status = 0
         self.sent = 0
@@ -122,6 +124,8 @@ class Call:
             line["source"] = self.source
         if document is not None:
             line["document"] = document
+        if self.cache is not None:
+            line["cache"] = self.cache
         if self.reply is not None:
             line["representation"] = self.reply.representation
         if self.entry is not None:

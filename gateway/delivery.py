@@ -28,7 +28,7 @@ from aiohttp.http import StreamWriter
 from adapters.errors import AdapterError, Changed, Corrupt
 from gateway import errors
 from gateway.deadline import started
-from gateway.documents import SMALL, Document
+from gateway.document import Document
 from gateway.errors import Problem
 from gateway.fhir.binary import Base64Stream, Envelope
 from gateway.reply import Reply
@@ -84,9 +84,9 @@ class Delivery:
         if reply.envelope is not None and not reply.envelope.carries_content:
             body = reply.envelope.prefix + reply.envelope.suffix
             return web.Response(status=reply.status, headers=reply.headers, body=body), len(body)
-        file, size = document.content.file, document.facts.size
-        if file is not None and size is not None and size <= SMALL:
-            body = _small(await document.read_small(), reply)
+        data = await document.small()
+        if data is not None:
+            body = _small(data, reply)
             return web.Response(status=reply.status, headers=reply.headers, body=body), len(body)
         envelope = reply.envelope
         pieces = document.chunks(reply.span) if envelope is None else _encoded(document.chunks(), envelope)
@@ -163,7 +163,7 @@ class Delivery:
                 raise Problem(errors.UNSIZED_DOCUMENT, detail=str(full)) from full
             headers = reply.headers | {"Content-Length": str(entry.size)}
             known = Reply(reply.status, headers, entry.size, True, reply.span, reply.envelope)
-            async with aclosing(cast(AsyncGenerator[bytes, None], entry.chunks())) as spooled:
+            async with aclosing(entry.chunks()) as spooled:
                 return await self._send_pieces(request, known, spooled)
 
 

@@ -1,180 +1,75 @@
 """Opening a document: the one way from a location to facts and bytes.
 
-A `Document` is an open content together with what HTTP and FHIR need to know about it: its media type, its version and
-its last modification. The media type is decided here, once per version, so that a whole read, a range and a HEAD agree:
-what the archive or its manifest states, then magic bytes, then the extension. Nothing here writes to a client.
+Directly from the archive for one reader, or shared by all who ask (`shared`), as the source is configured. The media type is
+decided once per version, so that a whole read, a range and a HEAD agree: what the archive or its manifest states, then
+magic bytes, then the extension. Nothing here writes to a client.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from types import TracebackType
 
-from adapters.contract import WHOLE, Descriptor, LocalFile, Span
-from adapters.errors import Corrupt
+from adapters.contract import Descriptor, Span
 from gateway import media
-from gateway.blame import blamed
-from gateway.opened import Opened, read_file
-from gateway.routing import Location, valid_id
+from gateway.document import DirectDocument, Document, Facts, beginning
+from gateway.opened import Opened
+from gateway.protocol import cache_status
+from gateway.routing import Location
+from gateway.shared import SharedReads
+from gateway.shared_opening import Opening, StoredOpening
 from gateway.source import Source
-
-HEAD_BYTES = 8192
-"""How much of a document is looked at to tell its type: PDF allows its mark within the first 1024 bytes, DICOM at 128."""
-
-SMALL = 256 * 1024
-"""Up to this size in bytes a local document is read at once and answered in one write."""
-
-PIECE = 768 * 1024
-"""Bytes of a large local document read at a time; a multiple of 3, so that base64 never carries."""
 
 REMEMBERED_TYPES = 50_000
 """Media types kept by (source, locator, version); about 10 MiB when full."""
 
-
-@dataclass(slots=True, eq=False)  # made for every request: a frozen one takes three times as long
-class Facts:
-    """What is known about a document without its bytes. `size` is None when unknown, `version_id` when unversioned."""
-
-    location: Location
-    descriptor: Descriptor
-    media_type: str
-
-    @property
-    def size(self) -> int | None:
-        return self.descriptor.size
-
-    @property
-    def version_id(self) -> str | None:
-        """The FHIR versionId: the archive's version when that is a FHIR id, else a digest of it."""
-        version = self.descriptor.version
-        if version is None or valid_id(version):
-            return version
-        return hashlib.sha256(version.encode("utf-8", "surrogateescape")).hexdigest()[:40]
-
-    @property
-    def modified(self) -> datetime | None:
-        return self.descriptor.modified or self.location.modified
-
-
-class Document:
-    """An open document. Valid inside the context that `Documents.open` returned."""
-
-    __slots__ = ("_first", "content", "data", "facts", "source")
-
-    def __init__(self, source: Source, content: Opened) -> None:
-        self.source = source
-        self.content = content
-        self.facts: Facts
-        self.data: bytes | None = None
-        self._first: bytes | None = None
-
-    async def read_small(self) -> bytes:
-        """All bytes of a local document of at most `SMALL` bytes, verified to be one version."""
-        if self.data is None:
-            file, size = self.content.file, self.content.descriptor.size
-            assert file is not None
-            assert size is not None
-            data = await read_file(file, 0, size, source=self.source) if size else b""
-            self.check()
-            self.data = data
-        return self.data
-
-    def check(self) -> None:
-        """Raise `Changed` when the open local file is no longer what was opened."""
-        assert self.content.file is not None
-        try:
-            self.content.file.check()
-        except Exception as error:
-            raise blamed(error, self.source.name) from error.__cause__
-
-    async def head(self) -> bytes:
-        """The first bytes, for telling the type; they are not lost to `chunks`."""
-        file, size = self.content.file, self.content.descriptor.size
-        if file is not None and size is not None:
-            if size <= SMALL:
-                return (await self.read_small())[:HEAD_BYTES]
-            return await read_file(file, 0, HEAD_BYTES, source=self.source)
-        if self._first is None:
-            self._first = await _beginning(self.content.chunks)
-        return self._first[:HEAD_BYTES]
-
-    async def chunks(self, span: Span | None = None) -> AsyncGenerator[bytes, None]:
-        """The bytes of the opened span, or of `span` within it; an error is raised, never a quiet end.
-
-        Callers close it (`aclosing`), since an abandoned generator ends too late.
-        """
-        file, size = self.content.file, self.content.descriptor.size
-        if file is not None and size is not None:
-            async with aclosing(self._file_pieces(file, (span or WHOLE).within(size))) as pieces:
-                async for piece in pieces:
-                    yield piece
-            return
-        position = self.content.span.start
-        start, stop = (span.start, span.stop) if span else (position, None)
-        async with aclosing(_rejoined(self._first, self.content.chunks)) as chunks:
-            async for chunk in chunks:
-                begin, position = position, position + len(chunk)
-                piece = chunk if start <= begin else chunk[start - begin :]
-                if stop is not None and position >= stop:
-                    if piece := piece[: len(piece) - (position - stop)]:
-                        yield piece
-                    return
-                if piece:
-                    yield piece
-        if stop is not None and position < stop:
-            raise blamed(Corrupt("the archive ended the document early"), self.source.name)
-
-    async def _file_pieces(self, file: LocalFile, span: Span) -> AsyncGenerator[bytes, None]:
-        """A part of a local file; the last piece only when the file is still what was opened."""
-        position, stop = span.start, span.stop or 0
-        while position < stop:
-            count = min(PIECE, stop - position)
-            data = await read_file(file, position, count, source=self.source)
-            position += count
-            if position == stop:
-                self.check()
-            yield data
-
-
-async def _beginning(chunks: AsyncIterator[bytes]) -> bytes:
-    """The first chunks, up to `HEAD_BYTES` or a little more: what they show must not depend on where they were cut."""
-    first = await anext(chunks, b"")
-    while len(first) < HEAD_BYTES and (more := await anext(chunks, b"")):
-        first += more
-    return first
-
-
-async def _rejoined(first: bytes | None, rest: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    try:
-        if first:
-            yield first
-        async for chunk in rest:
-            yield chunk
-    finally:
-        close = getattr(rest, "aclose", None)
-        if close is not None:
-            await close()
+NOT_SHARED: Mapping[str, SharedReads] = {}
 
 
 class Documents:
     """Opens documents of the configured sources."""
 
-    def __init__(self, sources: Mapping[str, Source]) -> None:
+    def __init__(self, sources: Mapping[str, Source], shared: Mapping[str, SharedReads] = NOT_SHARED) -> None:
         self._sources = sources
+        self._shared = shared
         self._types: dict[tuple[str, str, str], str] = {}
 
     def source(self, location: Location) -> Source:
         return self._sources[location.source]
 
     def open(
-        self, location: Location, span: Span | None = None, *, version: str | None = None
+        self,
+        location: Location,
+        span: Span | None = None,
+        *,
+        version: str | None = None,
+        known: Descriptor | None = None,
     ) -> AbstractAsyncContextManager[Document]:
-        """The document at `location`, as a context; raises what `Source.open` raises."""
+        """The document at `location`, as a context; raises what `Source.open` raises.
+
+        `span` is the part that is wanted, `known` what the archive has said of the document for this very request.
+        """
+        shared = self.sharing(location)
+        if shared is not None:
+            return Opening(shared, location, span, known)
+        return self.directly(location, span, version=version)
+
+    def stored(self, location: Location) -> AbstractAsyncContextManager[Document | None]:
+        """The document at `location` if a copy is stored that may be used, else None. Raises what `Source.stat` raises."""
+        shared = self.sharing(location)
+        return nullcontext() if shared is None else StoredOpening(shared, location)
+
+    def directly(
+        self, location: Location, span: Span | None = None, *, version: str | None = None
+    ) -> AbstractAsyncContextManager[DirectDocument]:
+        """The document at `location` from the archive itself, for one reader alone."""
         return _Opening(self, location, span, version)
+
+    def sharing(self, location: Location) -> SharedReads | None:
+        """The shared reads of the source, None where every reader has a read of its own."""
+        shared = self._shared.get(location.source)
+        return shared if shared is not None and shared.applies else None
 
     async def facts(self, location: Location) -> Facts:
         """What can be known without a body: a cheap look where the archive has one, else a short read."""
@@ -187,8 +82,11 @@ class Documents:
             location, descriptor
         )
         if media_type is None:
-            span = Span(0, HEAD_BYTES) if source.capabilities.spans and descriptor.size else None
-            async with self.open(location, span) as document:
+            if not source.capabilities.spans:
+                async with self.open(location, known=descriptor) as document:
+                    return document.facts
+            span = Span(0, media.HEAD_BYTES) if descriptor.size else None
+            async with self.directly(location, span) as document:
                 return document.facts
         return Facts(location, descriptor, media_type)
 
@@ -197,7 +95,7 @@ class Documents:
             return None
         return self._types.get((location.source, location.locator, descriptor.version))
 
-    async def _describe(self, document: Document, location: Location) -> Facts:
+    async def _describe(self, document: DirectDocument, location: Location) -> Facts:
         """The facts of an open document, its type told from its first bytes when nobody states it."""
         descriptor = document.content.descriptor
         media_type = media.statement(location.media_type, descriptor.media_type) or self._remembered(
@@ -211,11 +109,11 @@ class Documents:
                 self._types[location.source, location.locator, descriptor.version] = media_type
         return Facts(location, descriptor, media_type)
 
-    async def _first_bytes(self, document: Document, location: Location) -> bytes:
+    async def _first_bytes(self, document: DirectDocument, location: Location) -> bytes:
         if document.content.span.start == 0:
             return await document.head()
-        async with document.source.open(location.locator, Span(0, HEAD_BYTES)) as content:
-            return await _beginning(content.chunks)
+        async with document.source.open(location.locator, Span(0, media.HEAD_BYTES)) as content:
+            return await beginning(content.chunks)
 
 
 class _Opening:
@@ -230,17 +128,20 @@ class _Opening:
         self._version = version
         self._context: AbstractAsyncContextManager[Opened]
 
-    async def __aenter__(self) -> Document:
+    async def __aenter__(self) -> DirectDocument:
         source = self._documents.source(self._location)
         # A local file gives any span of itself: opening it whole leaves every decision to what was opened (C2).
         span = None if source.capabilities.local else self._span
         self._context = source.open(self._location.locator, span, version=self._version)
-        document = Document(source, await self._context.__aenter__())
+        document = DirectDocument(source, await self._context.__aenter__())
         try:
             document.facts = await self._documents._describe(document, self._location)
         except BaseException as error:
             await self._context.__aexit__(type(error), error, error.__traceback__)
             raise
+        shared = self._documents._shared.get(self._location.source)
+        if shared is not None and shared.cache.backend != "none":
+            document.cache_status = cache_status.BYPASS
         return document
 
     async def __aexit__(

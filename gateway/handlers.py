@@ -16,6 +16,7 @@ from adapters.errors import Changed
 from gateway import errors
 from gateway.calls import Call
 from gateway.delivery import Delivery
+from gateway.document import Document
 from gateway.documents import Documents
 from gateway.errors import Problem
 from gateway.fhir import Version, capability
@@ -82,6 +83,10 @@ class Handlers:
         call.source = location.source
         capabilities = self.documents.source(location).capabilities
         decides_first = asked.head or asked.conditions is not None or asked.byte_range is not None
+        if decides_first:
+            async with self.documents.stored(location) as document:
+                if document is not None:
+                    return await self._send(request, plan(asked, document.facts, self.profile), document, call)
         direct = capabilities.local or not capabilities.cheap_stat or not decides_first
         attempt = self._read_directly if direct else self._read_after_a_look
         for _ in range(ATTEMPTS - 1):
@@ -110,18 +115,22 @@ class Handlers:
         version = facts.descriptor.version if strong else None
         # The type was told from the beginning, which the part may not have.
         told = replace(location, media_type=facts.media_type)
-        async with self.documents.open(told, span, version=version) as document:
+        async with self.documents.open(told, span, version=version, known=facts.descriptor) as document:
             # Decided again from what was opened: it may not be what was looked at (C2).
             reply = plan(asked, document.facts, self.profile)
             if reply.span != span or document.facts.version_id != facts.version_id:
                 raise Changed("the document changed between the look and the open")
             return await self._send(request, reply, document, call)
 
-    async def _send(self, request: web.BaseRequest, reply: Reply, document: object, call: Call) -> web.StreamResponse:
+    async def _send(self, request: web.BaseRequest, reply: Reply, document: Document, call: Call) -> web.StreamResponse:
+        status = document.cache_status
+        if status is not None:
+            call.cache = status.word
+            reply.headers["Cache-Status"] = status.header
         if not reply.body:
             return self._bodyless(reply, call)
         call.begin(reply)
-        response, call.sent = await self.delivery.send(request, reply, document)  # type: ignore[arg-type]
+        response, call.sent = await self.delivery.send(request, reply, document)
         return response
 
     def _bodyless(self, reply: Reply, call: Call) -> web.StreamResponse:

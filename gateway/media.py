@@ -75,6 +75,10 @@ _BY_ENDING = {ending: name for name, endings in reversed(_TYPES.items()) for end
 _ENDINGS = {name: "." + endings.split()[0] for name, endings in _TYPES.items()}
 
 
+HEAD_BYTES = 8192
+"""How much of a document is looked at to tell its type: PDF allows its mark within the first 1024 bytes, DICOM at 128."""
+
+
 def content_type(stated: str | None, head: bytes, name: str) -> str:
     """The media type to serve: the archive's own statement, else magic bytes, else the ending of `name`.
 

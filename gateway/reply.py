@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from adapters.contract import Span
 from gateway import errors, media
-from gateway.documents import Facts
+from gateway.document import Facts
 from gateway.errors import Problem
 from gateway.fhir import Version
 from gateway.fhir.binary import Envelope, envelope

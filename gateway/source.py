@@ -39,6 +39,7 @@ class Limits:
     queue_timeout: float = 2.0
     open_timeout: float = 5.0
     idle_timeout: float = 10.0
+    repair_timeout: float = 10.0
 
 
 class Source:

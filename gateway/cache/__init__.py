@@ -119,7 +119,10 @@ class Hit(ABC):
 
 
 Ticket = object
-"""Proof of when the archive was asked; opaque outside its backend. None where nothing may be stored."""
+"""Proof of when the archive was asked; opaque outside its backend. None where nothing may be stored.
+
+Hashable, and equal to every other ticket of the same key between the same two purges: whoever holds an equal one may share a
+read of the archive that is under way."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,9 @@ from adapters.contract import Capabilities, Span
 from adapters.errors import SpanNotSatisfiable
 from gateway import magic, media
 from gateway.app import MAX_THREADS
-from gateway.documents import HEAD_BYTES, Document, Documents, Facts
+from gateway.document import Document, Facts
+from gateway.documents import Documents
+from gateway.media import HEAD_BYTES
 from gateway.protocol.ranges import ByteRange, Unsatisfiable, resolve
 from gateway.routing import Location
 from gateway.settings import SourceSettings

@@ -169,7 +169,7 @@ async def _document(gateway: app.Gateway, report: SourceReport, id: str, line: i
     """Find and open one document, and compare what is said of it with its first bytes."""
     try:
         location = await gateway.router.locate(id)
-        async with gateway.documents.open(location) as document:
+        async with gateway.documents.directly(location) as document:
             head = await document.head()
             report.empty += document.facts.size == 0
             finding = _type_finding(location, document.facts.descriptor.media_type, head, id, line)

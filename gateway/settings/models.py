@@ -7,6 +7,7 @@ that are not built do not exist here. No files: reading them is `gateway.setting
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -220,6 +221,11 @@ class SourceLimits(Section):
     )
     open_timeout: Duration = Field(default=5.0, description="How long opening a document may take.")
     idle_timeout: Duration = Field(default=10.0, description="How long an open document may send nothing.")
+    repair_timeout: Duration = Field(
+        default=10.0,
+        description="How long a read that broke off in the middle is tried anew before its readers are told; where they share "
+        "a read (`read`).",
+    )
 
 
 class SourceSettings(Section):
@@ -245,9 +251,10 @@ class SourceSettings(Section):
         "archive serves all who ask meanwhile, whatever their pace, and is mended when it breaks. auto: direct for folders of "
         "this machine's own disks, fill for all others.",
     )
-    cache: bool = Field(
-        default=True,
-        description="Whether documents of this source may be kept in `cache`; those that are read directly never are.",
+    cache: bool | None = Field(
+        default=None,
+        description="Whether documents of this source may be kept in `cache`; those that are read directly never are. Without "
+        "this key they are kept when the archive can tell whether one has changed, or never changes one.",
     )
     limits: SourceLimits = Field(default=SourceLimits(), description="How much, and how long.")
 
@@ -294,6 +301,12 @@ class SourceSettings(Section):
     def adapter_options(self) -> Any:
         """The options as the adapter's own model."""
         return self.options
+
+    @cached_property
+    def epoch(self) -> str:
+        """What stands for this archive among the keys of the cache: another archive of this name has another one."""
+        options = self.options.model_dump_json() if isinstance(self.options, BaseModel) else repr(self.options)
+        return hashlib.sha256(f"{self.adapter}\n{options}".encode()).hexdigest()[:16]
 
 
 class Settings(Section):

@@ -35,7 +35,7 @@ PURE = (
     "adapters.xds.locator",
 )
 
-VALUES = ("=gateway.fhir", "gateway.errors")
+VALUES = ("=gateway.fhir", "gateway.errors", "=gateway.cache")
 """Modules of plain values that pure code may use. "=" covers a package alone, without what lies below it."""
 
 COMMANDS = ("gateway.cli.check", "gateway.cli.fetch", "gateway.cli.reference")
@@ -112,7 +112,7 @@ RULES = (
         "protocol and decisions do no I/O",
         PURE,
         never=IO_MODULES,
-        only=(*PURE, *CONTRACT, "=gateway.fhir", "gateway.errors"),
+        only=(*PURE, *CONTRACT, *VALUES),
     ),
     Rule("the gateway knows adapters by their contract", ("gateway",), REGISTRY_READERS, only=("gateway", *CONTRACT)),
     Rule(

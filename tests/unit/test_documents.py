@@ -19,7 +19,9 @@ from adapters.contract import Capabilities, Descriptor, Services, Span
 from adapters.errors import Changed, Corrupt, Unavailable
 from adapters.filesystem import FilesystemAdapter
 from adapters.memory import MemoryAdapter, MemoryOptions
-from gateway.documents import HEAD_BYTES, SMALL, Documents, Facts
+from gateway.document import SMALL, Facts
+from gateway.documents import Documents
+from gateway.media import HEAD_BYTES
 from gateway.routing import Location, valid_id
 from gateway.source import Limits, Source, services
 from gateway.workers import Workers

@@ -12,7 +12,7 @@ import pytest
 
 from adapters.contract import Descriptor, Span
 from gateway import errors
-from gateway.documents import Facts
+from gateway.document import Facts
 from gateway.errors import Problem
 from gateway.fhir import Version
 from gateway.fhir.binary import Base64Stream

@@ -1,0 +1,276 @@
+"""An open document, wherever its bytes come from: the archive itself, a fill, or a stored copy.
+
+Delivery and the handlers see no difference: facts, small bodies in one piece, everything else in pieces; a document that ends
+well is whole, whatever happened behind it. Opening one is the business of `documents` and `shared`; nothing here decides
+what is opened, and nothing here writes to a client.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import dataclass
+from datetime import datetime
+
+from adapters.contract import WHOLE, Descriptor, LocalFile, Span
+from adapters.errors import Changed, Corrupt
+from gateway.blame import blamed
+from gateway.cache import Broken, Hit
+from gateway.cache.policy import same_document
+from gateway.fill import Reader
+from gateway.media import HEAD_BYTES
+from gateway.opened import Opened, read_file
+from gateway.protocol.cache_status import CacheStatus
+from gateway.routing import Location, valid_id
+from gateway.source import Source
+
+SMALL = 256 * 1024
+"""Up to this size in bytes a document that is at hand is answered in one write."""
+
+PIECE = 768 * 1024
+"""Bytes of a large local document read at a time; a multiple of 3, so that base64 never carries."""
+
+
+@dataclass(slots=True, eq=False)  # made for every request: a frozen one takes three times as long
+class Facts:
+    """What is known about a document without its bytes. `size` is None when unknown, `version_id` when unversioned."""
+
+    location: Location
+    descriptor: Descriptor
+    media_type: str
+
+    @property
+    def size(self) -> int | None:
+        return self.descriptor.size
+
+    @property
+    def version_id(self) -> str | None:
+        """The FHIR versionId: the archive's version when that is a FHIR id, else a digest of it."""
+        version = self.descriptor.version
+        if version is None or valid_id(version):
+            return version
+        return hashlib.sha256(version.encode("utf-8", "surrogateescape")).hexdigest()[:40]
+
+    @property
+    def modified(self) -> datetime | None:
+        return self.descriptor.modified or self.location.modified
+
+
+class Document(ABC):
+    """An open document. Valid inside the context that gave it."""
+
+    facts: Facts
+    cache_status: CacheStatus | None = None
+    """What the cache had to do with it; None where there is no cache."""
+
+    @abstractmethod
+    async def small(self) -> bytes | None:
+        """All bytes of a document of at most `SMALL` bytes that is at hand, verified; None for any other."""
+
+    @abstractmethod
+    def chunks(self, span: Span | None = None) -> AsyncGenerator[bytes, None]:
+        """The bytes of the opened span, or of `span` within it; an error is raised, never a quiet end.
+
+        Callers close it (`aclosing`), since an abandoned generator ends too late.
+        """
+
+
+class DirectDocument(Document):
+    """A document read from its archive for one reader alone."""
+
+    __slots__ = ("_first", "content", "data", "facts", "source")
+
+    def __init__(self, source: Source, content: Opened) -> None:
+        self.source = source
+        self.content = content
+        self.facts: Facts
+        self.data: bytes | None = None
+        self._first: bytes | None = None
+
+    async def small(self) -> bytes | None:
+        """All bytes of a local document of at most `SMALL` bytes, verified to be one version; None for any other."""
+        file, size = self.content.file, self.content.descriptor.size
+        if file is None or size is None or size > SMALL:
+            return None
+        return await self.read_small()
+
+    async def read_small(self) -> bytes:
+        """All bytes of a local document of at most `SMALL` bytes, verified to be one version."""
+        if self.data is None:
+            file, size = self.content.file, self.content.descriptor.size
+            assert file is not None
+            assert size is not None
+            data = await read_file(file, 0, size, source=self.source) if size else b""
+            self.check()
+            self.data = data
+        return self.data
+
+    def check(self) -> None:
+        """Raise `Changed` when the open local file is no longer what was opened."""
+        assert self.content.file is not None
+        try:
+            self.content.file.check()
+        except Exception as error:
+            raise blamed(error, self.source.name) from error.__cause__
+
+    async def head(self) -> bytes:
+        """The first bytes, for telling the type; they are not lost to `chunks`."""
+        file, size = self.content.file, self.content.descriptor.size
+        if file is not None and size is not None:
+            if size <= SMALL:
+                return (await self.read_small())[:HEAD_BYTES]
+            return await read_file(file, 0, HEAD_BYTES, source=self.source)
+        if self._first is None:
+            self._first = await beginning(self.content.chunks)
+        return self._first[:HEAD_BYTES]
+
+    async def chunks(self, span: Span | None = None) -> AsyncGenerator[bytes, None]:
+        file, size = self.content.file, self.content.descriptor.size
+        if file is not None and size is not None:
+            async with aclosing(self._file_pieces(file, (span or WHOLE).within(size))) as pieces:
+                async for piece in pieces:
+                    yield piece
+            return
+        position = self.content.span.start
+        start, stop = (span.start, span.stop) if span else (position, None)
+        async with aclosing(_rejoined(self._first, self.content.chunks)) as chunks:
+            async for chunk in chunks:
+                begin, position = position, position + len(chunk)
+                piece = chunk if start <= begin else chunk[start - begin :]
+                if stop is not None and position >= stop:
+                    if piece := piece[: len(piece) - (position - stop)]:
+                        yield piece
+                    return
+                if piece:
+                    yield piece
+        if stop is not None and position < stop:
+            raise blamed(Corrupt("the archive ended the document early"), self.source.name)
+
+    async def _file_pieces(self, file: LocalFile, span: Span) -> AsyncGenerator[bytes, None]:
+        """A part of a local file; the last piece only when the file is still what was opened."""
+        position, stop = span.start, span.stop or 0
+        while position < stop:
+            count = min(PIECE, stop - position)
+            data = await read_file(file, position, count, source=self.source)
+            position += count
+            if position == stop:
+                self.check()
+            yield data
+
+
+class FilledDocument(Document):
+    """A document that a fill reads for everybody who asks meanwhile."""
+
+    def __init__(self, reader: Reader, facts: Facts) -> None:
+        self.reader = reader
+        self.facts = facts
+
+    async def small(self) -> bytes | None:
+        size = self.facts.size
+        return await self.reader.whole() if size is not None and size <= SMALL else None
+
+    async def chunks(self, span: Span | None = None) -> AsyncGenerator[bytes, None]:
+        fill = self.reader.fill
+        if span is not None and fill.tethered and fill.source.capabilities.spans:
+            # Reading past everything before the part would keep the archive busy for nothing.
+            async with aclosing(self._part(span)) as pieces:
+                async for piece in pieces:
+                    yield piece
+            return
+        async with aclosing(self.reader.chunks(*_ends(span))) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def _part(self, span: Span) -> AsyncGenerator[bytes, None]:
+        """A part of a document that is too large to be spooled, asked from the archive by itself."""
+        fill = self.reader.fill
+        source, was = fill.source, fill.descriptor
+        self.reader.leave()
+        version = was.version if source.capabilities.strong_versions else None
+        async with source.open(fill.locator, span, version=version) as content:
+            if content.descriptor.version != was.version or content.descriptor.size != was.size:
+                raise blamed(Changed("the document changed between the look and the open"), source.name)
+            async with aclosing(content.chunks):
+                async for chunk in content.chunks:
+                    yield chunk
+
+
+class StoredDocument(Document):
+    """A document out of the cache. When the cache fails in mid-body the archive gives the rest.
+
+    `again` opens the archive's document as a fill.
+    """
+
+    def __init__(
+        self, hit: Hit, facts: Facts, source: str, again: Callable[[], AbstractAsyncContextManager[FilledDocument]]
+    ) -> None:
+        self.hit = hit
+        self.facts = facts
+        self._source = source
+        self._again = again
+
+    async def small(self) -> bytes | None:
+        return self.hit.whole
+
+    async def chunks(self, span: Span | None = None) -> AsyncGenerator[bytes, None]:
+        whole = (span or WHOLE).within(self.hit.record.size)
+        position, stop = whole.start, whole.stop or 0
+        try:
+            async with aclosing(self.hit.chunks(whole)) as pieces:
+                async for piece in pieces:
+                    position += len(piece)
+                    yield piece
+        except Broken:
+            pass
+        if position < stop:
+            async with aclosing(self._rest(Span(position, stop))) as pieces:
+                async for piece in pieces:
+                    yield piece
+
+    async def _rest(self, span: Span) -> AsyncGenerator[bytes, None]:
+        async with self._again() as document:
+            if not await _still(self.hit.record.descriptor, document.reader):
+                raise blamed(Changed("the cache failed, and the archive has another document by now"), self._source)
+            async with aclosing(document.chunks(span)) as pieces:
+                async for piece in pieces:
+                    yield piece
+
+
+async def _still(kept: Descriptor, reader: Reader) -> bool:
+    """Whether the fill reads what was `kept`. Where the archive states no version, all of it has to come first."""
+    now = reader.fill.descriptor
+    if same_document(kept, now):
+        return True
+    if kept.version is not None or now.version is not None or kept.digest is None:
+        return False
+    hasher = hashlib.new(kept.digest.algorithm, usedforsecurity=False)
+    async with aclosing(reader.chunks(0, None)) as pieces:
+        async for piece in pieces:
+            hasher.update(piece)
+    return hasher.digest() == kept.digest.value
+
+
+def _ends(span: Span | None) -> tuple[int, int | None]:
+    return (0, None) if span is None else (span.start, span.stop)
+
+
+async def beginning(chunks: AsyncIterator[bytes]) -> bytes:
+    """The first chunks, up to `HEAD_BYTES` or a little more: what they show must not depend on where they were cut."""
+    first = await anext(chunks, b"")
+    while len(first) < HEAD_BYTES and (more := await anext(chunks, b"")):
+        first += more
+    return first
+
+
+async def _rejoined(first: bytes | None, rest: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    try:
+        if first:
+            yield first
+        async for chunk in rest:
+            yield chunk
+    finally:
+        close = getattr(rest, "aclose", None)
+        if close is not None:
+            await close()

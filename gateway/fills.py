@@ -1,0 +1,41 @@
+"""The fills of one process: who may be joined, and all that run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Hashable
+
+from gateway.fill import Fill
+
+
+class Fills:
+    """The fills of one process: who may be joined, and all that run."""
+
+    def __init__(self) -> None:
+        self._joinable: dict[Hashable, Fill] = {}
+        self._running: set[asyncio.Task[None]] = set()
+
+    def get(self, key: Hashable) -> Fill | None:
+        """The fill under `key` that can still be followed from the first byte."""
+        return self._joinable.get(key)
+
+    def start(self, key: Hashable, fill: Fill) -> Fill:
+        """Run `fill`, which takes the place of an older one under `key`."""
+        self._joinable[key] = fill
+
+        def unjoinable(fill: Fill) -> None:
+            if self._joinable.get(key) is fill:
+                del self._joinable[key]
+
+        fill.on_unjoinable = unjoinable
+        fill.task = asyncio.get_running_loop().create_task(fill.run())
+        self._running.add(fill.task)
+        fill.task.add_done_callback(self._running.discard)
+        return fill
+
+    async def close(self) -> None:
+        """End every fill: readers that still follow one are told so."""
+        running = list(self._running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)

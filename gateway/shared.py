@@ -1,0 +1,212 @@
+"""Reads that many share: out of the cache when what is stored may be used, else by one fill for all who ask.
+
+One object for each source that is not read directly. Before a stored document is used its archive is asked, where that is
+cheap, whether it still has it; an archive that fails or hangs is excused for a while by an older copy (`cache.policy`). Every
+answer the archive gives is obeyed. Who may read is decided before anything here is called. No HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, replace
+
+from adapters.contract import Descriptor, Digest
+from adapters.errors import AdapterError, NotFound
+from gateway.cache import NOTHING, Cache, Hit, Key, Look, Record, Ticket
+from gateway.cache.policy import Freshness, Policy, excuses, same_document
+from gateway.claim import Claim
+from gateway.fill import Fill, Reader, Terms
+from gateway.fills import Fills
+from gateway.missing import Missing
+from gateway.protocol import cache_status
+from gateway.source import Source
+from gateway.spool import Spool, SpoolEntry
+from gateway.together import Together
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """How the documents of one source are shared.
+
+    `always` shares also what lies on this machine's own disks. `keeps` is whether documents are stored: None for those of
+    archives that tell of changes. `epoch` stands for the source's configuration. `max_document` is in bytes.
+    """
+
+    always: bool = False
+    keeps: bool | None = None
+    epoch: str = ""
+    max_document: int = 32 << 20
+
+
+class SharedReads:
+    """The shared reads of one source."""
+
+    def __init__(
+        self, source: Source, sharing: Sharing, *, cache: Cache, policy: Policy, fills: Fills, spool: Spool
+    ) -> None:
+        self.source = source
+        self.sharing = sharing
+        self.cache = cache
+        self.policy = policy
+        self._fills = fills
+        self._spool = spool
+        self._stats: Together[str, Descriptor] = Together(source.stat)
+        self._missing = Missing(source.name, policy.negative)
+
+    @property
+    def applies(self) -> bool:
+        """Whether documents of this source are shared: known once the source was entered."""
+        return self.sharing.always or not self.source.capabilities.local
+
+    @property
+    def keeps(self) -> bool:
+        """Whether documents of this source are stored."""
+        if self.cache.backend == "none" or self.sharing.keeps is False:
+            return False
+        able = self.source.capabilities
+        return not able.per_caller and bool(self.sharing.keeps or able.immutable or able.cheap_stat)
+
+    def forget_missing(self) -> None:
+        """Believe nothing any more of what archives said they do not have."""
+        self._missing.forget()
+
+    # --- stored copies -------------------------------------------------------------------------------------------
+
+    async def look(self, key: Key) -> Look:
+        return await self.cache.look(key) if self.keeps else NOTHING
+
+    async def judged(self, key: Key, look: Look, hit: Hit, known: Descriptor | None) -> cache_status.CacheStatus | None:
+        """How `hit` may be used now, None when it may not. Raises the archive's word where that forbids it."""
+        record, now = hit.record, time.time()
+        age = now - record.stored
+        freshness = self.policy.freshness(record, now)
+        if self.source.capabilities.cheap_stat:
+            return await self._validated(key, record, known, freshness, self.policy.ttl - age)
+        match freshness:
+            case Freshness.FRESH:
+                return cache_status.hit(self.policy.ttl - age)
+            case Freshness.REFRESHED:
+                self._refreshing(key, look.ticket)
+                return cache_status.hit(self.policy.ttl - age)
+            case Freshness.KEPT:
+                excused = await self._excused(key, look.ticket)
+                return cache_status.stale(self.policy.ttl - age) if excused else None
+        return None
+
+    async def _validated(
+        self, key: Key, record: Record, known: Descriptor | None, freshness: Freshness, ttl: float
+    ) -> cache_status.CacheStatus | None:
+        """Whether the archive still has what is stored; its silence is excused for a while."""
+        usable = freshness is not Freshness.OVER
+        try:
+            if known is None:
+                known = await self._stat(key, self.policy.patience if usable else None)
+        except TimeoutError:
+            return cache_status.stale(ttl)
+        except NotFound:
+            await self.cache.drop(key)
+            raise
+        except AdapterError as error:
+            if usable and excuses(error):
+                return cache_status.stale(ttl)
+            raise
+        if same_document(record.descriptor, known):
+            return cache_status.hit(ttl)
+        await self.cache.drop(key)
+        return None
+
+    async def _stat(self, key: Key, patience: float | None) -> Descriptor:
+        """Raises `TimeoutError` after `patience` seconds, and what `Source.stat` raises."""
+        async with asyncio.timeout(patience):
+            return await self._stats.ask(key.locator)
+
+    def _refreshing(self, key: Key, ticket: Ticket | None) -> Fill:
+        """A fill of `key` that nobody has to wait for."""
+        fill = self._fills.get((key, ticket)) or self._start(key, ticket)
+        fill.wanted = True
+        return fill
+
+    async def _excused(self, key: Key, ticket: Ticket | None) -> bool:
+        """Whether the archive fails, or takes longer than anybody should wait who could have an older copy."""
+        reader = self._refreshing(key, ticket).follow()
+        try:
+            async with asyncio.timeout(self.policy.patience):
+                await reader.fill.told_or_failed()
+        except TimeoutError:
+            return True
+        except AdapterError as error:
+            if excuses(error):
+                return True
+            if isinstance(error, NotFound):
+                await self.cache.drop(key)
+            raise
+        finally:
+            reader.leave()
+        return False
+
+    # --- fills ---------------------------------------------------------------------------------------------------
+
+    async def filled(self, key: Key, look: Look, known: Descriptor | None) -> tuple[Reader, bool]:
+        """A reader of a fill whose facts are there, and whether somebody else had started it.
+
+        The fill may have `found` the document stored by another process: then there are no bytes to follow.
+        """
+        self._missing.refuse((key, look.ticket))
+        fill = self._fills.get((key, look.ticket))
+        collapsed = fill is not None
+        reader = (fill or self._start(key, look.ticket)).follow()
+        try:
+            await self._told(reader, key, look)
+            if collapsed and not reader.fill.found and not await self._current(reader.fill, known):
+                reader.leave()
+                collapsed = False
+                reader = self._start(key, look.ticket).follow()
+                await self._told(reader, key, look)
+        except BaseException:
+            reader.leave()
+            raise
+        return reader, collapsed
+
+    async def _told(self, reader: Reader, key: Key, look: Look) -> None:
+        try:
+            await reader.fill.told_or_failed()
+        except NotFound as error:
+            if self.keeps:
+                self._missing.remember((key, look.ticket), error)
+            raise
+
+    async def _current(self, fill: Fill, known: Descriptor | None) -> bool:
+        """Whether the archive still has what a fill began to read before this request came."""
+        able = self.source.capabilities
+        if able.immutable or not able.cheap_stat:
+            return True
+        return same_document(fill.descriptor, known or await self._stats.ask(fill.locator))
+
+    def _start(self, key: Key, ticket: Ticket | None) -> Fill:
+        asked = time.time()
+        storing = ticket is not None and self.keeps
+
+        async def keep(descriptor: Descriptor, sniffed: str, entry: SpoolEntry) -> None:
+            await self._keep(key, ticket, Record(descriptor, sniffed, asked), entry)
+
+        claim = Claim(self.cache, key) if storing and self.cache.shared else None
+        terms = Terms(
+            max_document=self.sharing.max_document,
+            keep=keep if storing else None,
+            elsewhere=claim.elsewhere if claim else None,
+            progress=claim.renew if claim else None,
+        )
+        return self._fills.start((key, ticket), Fill(self.source, key.locator, self._spool, terms))
+
+    async def _keep(self, key: Key, ticket: Ticket | None, record: Record, entry: SpoolEntry) -> None:
+        """Store a whole document. One without a version gets a digest, so that its rest can be told to be the same."""
+        descriptor = record.descriptor
+        if ticket is not None and record.size <= self.cache.limits.max_document:
+            digest = descriptor.digest
+            if digest is None and descriptor.version is None:
+                digest = Digest("sha256", (await entry.hashed("sha256")).digest())
+            stored = replace(record, descriptor=replace(descriptor, digest=digest, title=None))
+            await self.cache.put(key, ticket, stored, entry)
+        if self.cache.shared:
+            await self.cache.release(key)
