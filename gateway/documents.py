@@ -82,7 +82,8 @@ class Documents:
             location, descriptor
         )
         if media_type is None:
-            if not source.capabilities.spans:
+            shared = self.sharing(location)
+            if not source.capabilities.spans or (shared is not None and shared.spools(descriptor.size)):
                 async with self.open(location, known=descriptor) as document:
                     return document.facts
             span = Span(0, media.HEAD_BYTES) if descriptor.size else None

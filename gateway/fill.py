@@ -31,6 +31,9 @@ WINDOW = 512 * 1024
 NEARLY_DONE = 1 << 20
 """A fill with so many bytes to go is finished even when nobody waits for it."""
 
+LINGER = 0.05
+"""Seconds for which a fill goes on when its last reader has left."""
+
 MENDS = 5
 """How often one fill is mended: an archive that breaks more often would be asked without end."""
 
@@ -149,14 +152,20 @@ class Fill:
             self._wake()
 
     def left(self, reader: Reader) -> None:
-        """A reader is gone. With the last one a fill ends that is not nearly done, or that nobody would store."""
+        """A reader is gone. A little after the last one a fill ends that is not nearly done, or that nobody would store."""
         if reader not in self._readers:
             return
         self._readers.remove(reader)
+        self.moved()
+        self._wake()
+        if not self._readers:
+            # Not at once: whoever has only looked at the facts comes back for the bytes.
+            asyncio.get_running_loop().call_later(LINGER, self._give_up)
+
+    def _give_up(self) -> None:
         if self._readers or self.ended or self.wanted or self._error is not None or self._worth_finishing():
-            self.moved()
-            self._wake()
-        elif self.task is not None:
+            return
+        if self.task is not None:
             self.on_unjoinable(self)
             self.task.cancel()
 

@@ -67,6 +67,10 @@ class SharedReads:
         able = self.source.capabilities
         return not able.per_caller and bool(self.sharing.keeps or able.immutable or able.cheap_stat)
 
+    def spools(self, size: int | None) -> bool:
+        """Whether a document of `size` bytes is read whole for all who ask."""
+        return size is None or size <= self.sharing.max_document
+
     def forget_missing(self) -> None:
         """Believe nothing any more of what archives said they do not have."""
         self._missing.forget()

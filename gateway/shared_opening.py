@@ -122,13 +122,10 @@ class Opening(_Context):
 
     def _asks_for_a_part(self) -> bool:
         """Whether only a part is wanted of what is too large to be spooled, and the archive can give that part."""
-        size = None if self._known is None else self._known.size
-        return (
-            self._span is not None
-            and size is not None
-            and size > self._shared.sharing.max_document
-            and self._shared.source.capabilities.spans
-        )
+        shared, known = self._shared, self._known
+        if self._span is None or known is None:
+            return False
+        return shared.source.capabilities.spans and not shared.spools(known.size)
 
     async def _direct(self) -> DirectDocument:
         source, location = self._shared.source, self._location

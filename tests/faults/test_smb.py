@@ -63,12 +63,15 @@ def get(gateway: Gateway, name: str, *, span: str | None = None, patience: float
         connection.close()
 
 
-def configuration(samba_options: dict[str, object], other: Path, **limits: Any) -> dict[str, Any]:
+def configuration(
+    samba_options: dict[str, object], other: Path, *, read: str = "auto", **limits: Any
+) -> dict[str, Any]:
     """A share, and a folder that has nothing to do with it (prefix `f.`)."""
     return {
         "sources": {
             "share": {
                 "adapter": "smb",
+                "read": read,
                 "prefix": "",
                 "ids": {"scheme": "template", "pattern": "{id}.pdf"},
                 "options": {"require_encryption": False} | samba_options,
@@ -109,6 +112,14 @@ def proxy(server: Samba) -> Iterator[LoopbackProxy]:
 @pytest.fixture
 def gateway(server: Samba, proxy: LoopbackProxy, other: Path, tmp_path: Path) -> Iterator[Gateway]:
     with serving(configuration(server.options(port=proxy.port), other), tmp_path / "gateway") as running:
+        yield running
+
+
+@pytest.fixture
+def direct(server: Samba, proxy: LoopbackProxy, other: Path, tmp_path: Path) -> Iterator[Gateway]:
+    """A gateway in which every reader has a read of the share of its own."""
+    options = server.options(port=proxy.port)
+    with serving(configuration(options, other, read="direct"), tmp_path / "gateway") as running:
         yield running
 
 
@@ -224,12 +235,21 @@ def test_server_that_accepts_and_never_answers(server: Samba, other: Path, tmp_p
             assert get(gateway, "f.letter").body == LETTER
 
 
-def test_connection_reset_in_mid_read_never_looks_whole(gateway: Gateway, proxy: LoopbackProxy) -> None:
-    assert get(gateway, "letter").status == 200
+def test_connection_reset_in_mid_read_never_looks_whole(direct: Gateway, proxy: LoopbackProxy) -> None:
+    assert get(direct, "letter").status == 200
     with proxy.cut_after(6 << 20):
-        answer = get(gateway, "large")
+        answer = get(direct, "large")
     assert not answer.whole
-    assert eventually(gateway, "large").body == LARGE
+    assert eventually(direct, "large").body == LARGE
+
+
+def test_connection_reset_in_a_shared_read_is_mended_before_anybody_notices(
+    gateway: Gateway, proxy: LoopbackProxy
+) -> None:
+    assert get(gateway, "letter").status == 200
+    with proxy.cut_after(6 << 20), ThreadPoolExecutor(5) as pool:
+        answers = list(pool.map(lambda _: get(gateway, "large"), range(5)))
+    assert [(answer.status, answer.whole, answer.body == LARGE) for answer in answers] == [(200, True, True)] * 5
 
 
 def test_hung_server_holds_only_its_own_source(server: Samba, gateway: Gateway) -> None:
@@ -307,9 +327,9 @@ def test_range_at_the_end_of_a_sparse_5_gib_document(server: Samba, gateway: Gat
     assert get(gateway, "vast", span=f"bytes={5 * GIB}-").status == 416
 
 
-def test_200_readers_of_an_archive_that_allows_eight(gateway: Gateway, proxy: LoopbackProxy) -> None:
+def test_200_readers_of_an_archive_that_allows_eight(direct: Gateway, proxy: LoopbackProxy) -> None:
     with proxy.latency(0.15), ThreadPoolExecutor(200) as pool:
-        answers = list(pool.map(lambda _: get(gateway, "letter", patience=60), range(200)))
+        answers = list(pool.map(lambda _: get(direct, "letter", patience=60), range(200)))
     served = [answer for answer in answers if answer.status == 200]
     refused = [answer for answer in answers if answer.status != 200]
     assert served, "nobody was served"
@@ -317,7 +337,13 @@ def test_200_readers_of_an_archive_that_allows_eight(gateway: Gateway, proxy: Lo
     assert all(answer.whole and answer.body == LETTER for answer in served)
     assert {(answer.status, answer.code) for answer in refused} == {(503, "GW-SRC-002")}
     assert all(int(answer.retry_after or 0) >= 1 for answer in refused)
-    assert eventually(gateway).body == LETTER
+    assert eventually(direct).body == LETTER
+
+
+def test_200_readers_share_one_read(gateway: Gateway, proxy: LoopbackProxy) -> None:
+    with proxy.latency(0.15), ThreadPoolExecutor(200) as pool:
+        answers = list(pool.map(lambda _: get(gateway, "letter", patience=60), range(200)))
+    assert {(answer.status, answer.body == LETTER) for answer in answers} == {(200, True)}
 
 
 def test_small_document_takes_two_round_trips(gateway: Gateway, proxy: LoopbackProxy) -> None:

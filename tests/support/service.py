@@ -10,20 +10,25 @@ import io
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from adapters.contract import Adapter, Services
+from gateway.cache import Cache, NoCache
+from gateway.cache import Limits as CacheLimits
+from gateway.cache.policy import Policy
 from gateway.delivery import Delivery
 from gateway.documents import Documents
 from gateway.fhir import Version
 from gateway.fhir.capability import CapabilityFacts
+from gateway.fills import Fills
 from gateway.handlers import Handlers
 from gateway.protocol.interactions import Bases
 from gateway.protocol.profile import PROFILES, Profile
 from gateway.routing import Location, Route, Router, Scheme
 from gateway.server import HttpServer, Pipeline
+from gateway.shared import SharedReads, Sharing
 from gateway.source import Limits, Source, services
 from gateway.spool import Spool
 from gateway.telemetry import Telemetry
@@ -60,6 +65,9 @@ class Service:
     telemetry: Telemetry
     log: io.StringIO
     host: str = "127.0.0.1"
+    spool: Spool | None = None
+    fills: Fills | None = None
+    shared: Mapping[str, SharedReads] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -108,8 +116,14 @@ async def service(
     spool_bytes: int = 1 << 20,
     spool_memory: int = 1 << 16,
     spool_directory: Path | None = None,
+    sharing: Sharing | None = None,
+    cache: Cache | None = None,
+    policy: Policy | None = None,
 ) -> AsyncIterator[Service]:
-    """Serve these archives; the first has the prefix "", the others their name and a dot."""
+    """Serve these archives; the first has the prefix "", the others their name and a dot.
+
+    With `sharing` they are read by fills, with `cache` also kept there. A cache is entered and left by its owner.
+    """
     log = io.StringIO()
     telemetry = Telemetry(form="json", stream=log, key=b"test")
     async with AsyncExitStack() as stack:
@@ -124,10 +138,24 @@ async def service(
             routes[name] = Route(f"{name}." if routes else "", scheme)
         spool = Spool(spool_directory, memory=spool_memory, max_bytes=spool_bytes)
         stack.callback(spool.close)
+        fills = Fills()
+        stack.push_async_callback(fills.close)
+        shared = {
+            name: SharedReads(
+                source,
+                sharing,
+                cache=cache or NoCache(CacheLimits()),
+                policy=policy or Policy(),
+                fills=fills,
+                spool=spool,
+            )
+            for name, source in sources.items()
+            if sharing is not None
+        }
         handlers = Handlers(
             bases=Bases(BASES),
             router=Router(routes),
-            documents=Documents(sources),
+            documents=Documents(sources, shared),
             delivery=Delivery(spool, reader_timeout=reader_timeout),
             profile=profile,
             capabilities={
@@ -139,7 +167,8 @@ async def service(
         listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
         stack.push_async_callback(server.shutdown, 0.5)
         stack.callback(listener.close)
-        yield Service(listener.sockets[0].getsockname()[1], sources, pipeline, telemetry, log)
+        port = listener.sockets[0].getsockname()[1]
+        yield Service(port, sources, pipeline, telemetry, log, spool=spool, fills=fills, shared=shared)
 
 
 def scripted(scripts: dict[str, Script]) -> MakeAdapter:
