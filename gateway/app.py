@@ -23,6 +23,7 @@ from aiohttp import web
 from adapters import registry
 from adapters.errors import AdapterError, OptionError
 from gateway import __version__
+from gateway.admin import Admin
 from gateway.cache import Cache
 from gateway.cache.backends import make_cache, max_document_of, policy_of
 from gateway.delivery import Delivery
@@ -42,6 +43,7 @@ from gateway.shared import SharedReads, Sharing
 from gateway.source import Limits, Source, services
 from gateway.spool import Spool
 from gateway.telemetry import Telemetry
+from gateway.upkeep import Upkeep
 from gateway.workers import SOURCE_THREADS, Workers
 
 PROBE_SECONDS = 10.0
@@ -65,6 +67,7 @@ class Gateway:
     router: Router
     documents: Documents
     handlers: Handlers
+    upkeep: Upkeep
     failures: dict[str, AdapterError] = field(default_factory=dict)
 
     def source_states(self) -> Mapping[str, str]:
@@ -98,8 +101,10 @@ async def opened(
             )
             schemes[name] = await stack.enter_async_context(scheme)
         router = Router({name: Route(of.prefix, schemes[name]) for name, of in settings.sources.items()})
-        shared = await _shared(stack, settings, sources, spool)
-        documents = Documents(sources, shared)
+        cache: Cache = await stack.enter_async_context(make_cache(settings.cache))
+        fills = Fills()
+        stack.push_async_callback(fills.close)
+        documents = Documents(sources, _shared(settings, sources, spool, cache, fills))
         handlers = Handlers(
             bases=Bases(settings.fhir.paths),
             router=router,
@@ -115,16 +120,14 @@ async def opened(
                 for version in settings.fhir.paths
             },
         )
-        yield Gateway(settings, telemetry, sources, schemes, router, documents, handlers, failures)
+        upkeep = Upkeep(router, documents, cache, fills, sources)
+        yield Gateway(settings, telemetry, sources, schemes, router, documents, handlers, upkeep, failures)
 
 
-async def _shared(
-    stack: AsyncExitStack, settings: Settings, sources: Mapping[str, Source], spool: Spool
+def _shared(
+    settings: Settings, sources: Mapping[str, Source], spool: Spool, cache: Cache, fills: Fills
 ) -> dict[str, SharedReads]:
     """The shared reads of every source that is not read directly, over one cache and one set of fills."""
-    cache: Cache = await stack.enter_async_context(make_cache(settings.cache))
-    fills = Fills()
-    stack.push_async_callback(fills.close)
     return {
         name: SharedReads(
             sources[name],
@@ -224,10 +227,12 @@ async def run(settings: Settings, telemetry: Telemetry, announce: Callable[[str]
         loop.add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as stack:
         health = Health()
-        admin_server = HttpServer(health, keepalive=settings.server.limits.keep_alive)
+        admin_side = Admin(health)
+        admin_server = HttpServer(admin_side, keepalive=settings.server.limits.keep_alive)
         admin = await _listen(stack, admin_server, settings.admin.host, settings.admin.port)
         gateway = await stack.enter_async_context(opened(settings, telemetry=telemetry))
         health.sources = gateway.source_states
+        admin_side.upkeep = gateway.upkeep
         for name, error in gateway.failures.items():
             telemetry.log.warning("source is away", source=name, error=type(error).__name__, detail=error.detail)
         for source in gateway.sources.values():

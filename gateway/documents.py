@@ -55,6 +55,11 @@ class Documents:
             return Opening(shared, location, span, known)
         return self.directly(location, span, version=version)
 
+    def forget_missing(self) -> None:
+        """Believe nothing any more of what archives said they do not have."""
+        for shared in self._shared.values():
+            shared.forget_missing()
+
     def stored(self, location: Location) -> AbstractAsyncContextManager[Document | None]:
         """The document at `location` if a copy is stored that may be used, else None. Raises what `Source.stat` raises."""
         shared = self.sharing(location)

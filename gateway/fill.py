@@ -42,12 +42,12 @@ MENDS = 5
 class Terms:
     """How one fill is done.
 
-    `keep` stores the whole document, if it may be stored.
+    `keep` stores the whole document, if it may be stored, and says whether it did.
     `elsewhere` is asked first: whether another process has stored the document meanwhile, so that it need not be read.
     """
 
     max_document: int
-    keep: Callable[[Descriptor, str, SpoolEntry], Awaitable[None]] | None = None
+    keep: Callable[[Descriptor, str, SpoolEntry], Awaitable[bool]] | None = None
     elsewhere: Callable[[], Awaitable[bool]] | None = None
     progress: Callable[[], Awaitable[None]] | None = None
     """Called with each piece that came."""
@@ -105,6 +105,8 @@ class Fill:
         """Whether the document was found to be stored by another process; there are no bytes here then."""
         self.wanted = False
         """Whether it goes on without readers: somebody wants the cache refreshed."""
+        self.stored = False
+        """Whether the cache took the document."""
         self.on_unjoinable: Callable[[Fill], None] = lambda fill: None
         self.task: asyncio.Task[None] | None = None
         self._error: Exception | None = None
@@ -180,7 +182,7 @@ class Fill:
             await self._read()
             await self._complete()
             if self.terms.keep is not None and not self.tethered:
-                await self.terms.keep(self.descriptor, self.sniffed, self.held.entry)
+                self.stored = await self.terms.keep(self.descriptor, self.sniffed, self.held.entry)
             self.on_unjoinable(self)
             while self._readers:
                 await self._progress()

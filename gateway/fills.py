@@ -15,6 +15,11 @@ class Fills:
         self._joinable: dict[Hashable, Fill] = {}
         self._running: set[asyncio.Task[None]] = set()
 
+    @property
+    def running(self) -> int:
+        """How many reads of archives are under way or still have readers."""
+        return len(self._running)
+
     def get(self, key: Hashable) -> Fill | None:
         """The fill under `key` that can still be followed from the first byte."""
         return self._joinable.get(key)

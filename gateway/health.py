@@ -1,4 +1,4 @@
-"""The admin listener: whether the process lives, has started, and takes requests.
+"""The probes: whether the process lives, has started, and takes requests.
 
 Probes mean what orchestrators expect: `/livez` only that the event loop turns, `/startupz` that configuration and sources
 were loaded, `/readyz` that requests are taken (started and not draining). None of them depends on an archive: a hung share
@@ -28,31 +28,32 @@ class Health:
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request of the admin listener."""
         if request.method not in ("GET", "HEAD"):
-            return _answer(405, {"status": "method not allowed"}, Allow="GET, HEAD")
+            return answer(405, {"status": "method not allowed"}, Allow="GET, HEAD")
         match request.path:
             case "/livez":
-                return _answer(200, {"status": "alive"})
+                return answer(200, {"status": "alive"})
             case "/startupz":
                 return self._state(self.started, "started", "starting")
             case "/readyz":
                 ready = self.started and not self.draining
                 return self._state(ready, "ready", "draining" if self.draining else "starting")
-        return _answer(404, {"status": "not found", "paths": ["/livez", "/readyz", "/startupz"]})
+        return answer(404, {"status": "not found", "paths": ["/livez", "/readyz", "/startupz"]})
 
     def refuse_unparsed(self, error: BaseException | None) -> web.Response:
         """The answer to bytes that are no HTTP request; nothing of them is repeated."""
-        return _answer(400, {"status": "not a request"})
+        return answer(400, {"status": "not a request"})
 
     def refuse_failed(self, error: BaseException | None) -> web.Response:
         """The answer when a probe itself failed."""
-        return _answer(500, {"status": "failed"})
+        return answer(500, {"status": "failed"})
 
     def _state(self, good: bool, word: str, otherwise: str) -> web.Response:
         body = {"status": word if good else otherwise, "version": __version__, "sources": dict(self.sources())}
-        return _answer(200 if good else 503, body)
+        return answer(200 if good else 503, body)
 
 
-def _answer(status: int, body: Mapping[str, Any], **headers: str) -> web.Response:
+def answer(status: int, body: Mapping[str, Any], **headers: str) -> web.Response:
+    """An answer of the admin listener, as JSON."""
     return web.Response(
         status=status,
         body=to_json(body) + b"\n",

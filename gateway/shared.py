@@ -191,8 +191,8 @@ class SharedReads:
         asked = time.time()
         storing = ticket is not None and self.keeps
 
-        async def keep(descriptor: Descriptor, sniffed: str, entry: SpoolEntry) -> None:
-            await self._keep(key, ticket, Record(descriptor, sniffed, asked), entry)
+        async def keep(descriptor: Descriptor, sniffed: str, entry: SpoolEntry) -> bool:
+            return await self._keep(key, ticket, Record(descriptor, sniffed, asked), entry)
 
         claim = Claim(self.cache, key) if storing and self.cache.shared else None
         terms = Terms(
@@ -203,14 +203,15 @@ class SharedReads:
         )
         return self._fills.start((key, ticket), Fill(self.source, key.locator, self._spool, terms))
 
-    async def _keep(self, key: Key, ticket: Ticket | None, record: Record, entry: SpoolEntry) -> None:
+    async def _keep(self, key: Key, ticket: Ticket | None, record: Record, entry: SpoolEntry) -> bool:
         """Store a whole document. One without a version gets a digest, so that its rest can be told to be the same."""
-        descriptor = record.descriptor
+        descriptor, stored = record.descriptor, False
         if ticket is not None and record.size <= self.cache.limits.max_document:
             digest = descriptor.digest
             if digest is None and descriptor.version is None:
                 digest = Digest("sha256", (await entry.hashed("sha256")).digest())
-            stored = replace(record, descriptor=replace(descriptor, digest=digest, title=None))
-            await self.cache.put(key, ticket, stored, entry)
+            kept = replace(record, descriptor=replace(descriptor, digest=digest, title=None))
+            stored = await self.cache.put(key, ticket, kept, entry)
         if self.cache.shared:
             await self.cache.release(key)
+        return stored

@@ -14,7 +14,7 @@ from gateway.cli import console
 HEALTH_SECONDS = 3.0
 """How long `health` waits: less than the five seconds that an orchestrator gives a probe."""
 
-_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104
+ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104
 
 
 def lean_app() -> ModuleType:
@@ -58,8 +58,8 @@ def health(config: Path | None, timeout: float) -> None:
     """Ask a running gateway whether it takes requests; exit 0 or 1. For a container's HEALTHCHECK."""
     from http.client import HTTPConnection, HTTPException
 
-    host, port = _admin_address(config)
-    connection = HTTPConnection(_ANYWHERE.get(host, host), port, timeout=timeout)
+    host, port = admin_address(config)
+    connection = HTTPConnection(ANYWHERE.get(host, host), port, timeout=timeout)
     try:
         connection.request("GET", "/readyz")
         answer = connection.getresponse()
@@ -72,7 +72,7 @@ def health(config: Path | None, timeout: float) -> None:
     raise SystemExit(console.FINE if answer.status == 200 else console.FAILED)
 
 
-def _admin_address(config: Path | None) -> tuple[str, int]:
+def admin_address(config: Path | None) -> tuple[str, int]:
     """The admin listener's address, without the models: a probe must cost little."""
     from gateway.marked_yaml import read
     from gateway.problems import SettingsError

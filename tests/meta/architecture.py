@@ -51,6 +51,7 @@ CONTRACT = ("=adapters", "adapters.contract", "adapters.errors")
 """What the rest of the product may know of adapters."""
 
 HTTP_ROOMS = (
+    "admin",
     "app",
     "calls",
     "delivery",
