@@ -66,14 +66,28 @@ async def kept(cache: Cache, key: Key, data: bytes) -> None:
 
 
 async def look(cache: Cache, key: Key) -> bytes | None:
-    """The whole document under `key`; None for a miss and for an entry that breaks."""
+    """The whole document under `key`; None for a miss. An entry that breaks has no excuse here."""
+    try:
+        return await read(cache, key)
+    except (Broken, AdapterError) as error:
+        raise AssertionError("an entry broke to which nothing was done") from error
+
+
+async def look_again(cache: Cache, key: Key) -> bytes | None:
+    """As `look`, where an entry may break: None, too."""
+    try:
+        return await read(cache, key)
+    except (Broken, AdapterError):
+        return None
+
+
+async def read(cache: Cache, key: Key) -> bytes | None:
+    """As `look`. Raises `Broken` and what `LocalFile` raises."""
     hit = (await cache.look(key)).hit
     if hit is None:
         return None
     try:
         return await whole(hit)
-    except (Broken, AdapterError):
-        return None
     finally:
         hit.close()
 

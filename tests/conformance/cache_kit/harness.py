@@ -45,9 +45,7 @@ class CacheHarness(ABC):
     """Bytes that one entry may cost above its document, at most."""
 
     @abstractmethod
-    def cache(
-        self, *, limits: Limits | None = None, budget: int = BUDGET, keys: Sequence[CacheKey] = KEYS
-    ) -> Cache:
+    def cache(self, *, limits: Limits | None = None, budget: int = BUDGET, keys: Sequence[CacheKey] = KEYS) -> Cache:
         """A cache over this harness's place, not entered. `budget` and `keys` where the backend has them."""
 
     async def entries(self) -> Mapping[str, Mapping[str, bytes]]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from gateway.cache import Cache, Scope
 from tests.conformance.cache_kit.check import check
-from tests.conformance.cache_kit.documents import KEY, document, kept, look
+from tests.conformance.cache_kit.documents import KEY, document, kept, look, look_again
 from tests.conformance.cache_kit.harness import CacheHarness
 
 SIZE = 600_000
@@ -25,11 +25,11 @@ async def only_entry(harness: CacheHarness) -> tuple[str, Parts]:
 async def found_damaged(cache: Cache, data: bytes, what: str) -> None:
     """The entry is a miss or breaks, is counted, and goes."""
     before = cache.counts.damaged
-    found = await look(cache, KEY)
+    found = await look_again(cache, KEY)
     assert found is None or found == data, f"{what}: wrong bytes are served"
     assert found is None, f"{what}: the change was not noticed"
     assert cache.counts.damaged > before, f"{what}: nothing is counted"
-    found = await look(cache, KEY)
+    found = await look_again(cache, KEY)
     assert found is None, f"{what}: an entry that was found damaged is served"
 
 
@@ -165,7 +165,7 @@ async def an_entry_or_part_that_is_gone_is_a_miss(harness: CacheHarness) -> None
         for part in parts:
             entry, _ = await only_entry(harness)
             await harness.lay(entry, part, None)
-            assert await look(cache, KEY) is None, f"{part!r} is gone, and the entry is served"
+            assert await look_again(cache, KEY) is None, f"{part!r} is gone, and the entry is served"
             await kept(cache, KEY, data)
 
 

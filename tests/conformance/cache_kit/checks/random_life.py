@@ -40,9 +40,9 @@ class Life:
         self.told: list[str] = []
 
     async def step(self, cache: Cache) -> None:
-        name = self.rng.choices(
-            ("put", "look", "drop", "purge", "late", "hold", "reopened"), (30, 40, 6, 5, 8, 8, 6)
-        )[0]
+        name = self.rng.choices(("put", "look", "drop", "purge", "late", "hold", "reopened"), (30, 40, 6, 5, 8, 8, 6))[
+            0
+        ]
         self.told.append(name)
         await getattr(self, "_" + name)(cache, self.rng.choice(KEYS))
 

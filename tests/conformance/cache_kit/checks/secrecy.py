@@ -57,7 +57,9 @@ async def no_text_and_no_fact_of_a_document_is_readable(harness: CacheHarness) -
 async def the_same_document_never_lies_the_same(harness: CacheHarness) -> None:
     async with harness.cache() as cache:
         await kept(cache, KEY, TEXT)
-        first = {bytes(data) for parts in (await harness.entries()).values() for data in parts.values() if len(data) > 64}
+        first = {
+            bytes(data) for parts in (await harness.entries()).values() for data in parts.values() if len(data) > 64
+        }
         await cache.drop(KEY)
         await kept(cache, KEY, TEXT)
         again = {bytes(data) for parts in (await harness.entries()).values() for data in parts.values()}
