@@ -41,6 +41,10 @@ class Ledger(Generic[Name, Kept]):
         """All names, the least recently used first."""
         return list(self._items)
 
+    def items(self) -> list[tuple[Name, Item[Kept]]]:
+        """All names with their entries, the least recently used first."""
+        return list(self._items.items())
+
     def find(self, name: Name, now: float) -> Item[Kept] | None:
         """The entry, which counts as a use of it; None also for one whose time has passed."""
         item = self._items.get(name)

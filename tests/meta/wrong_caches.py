@@ -380,6 +380,37 @@ class RefusesForGoodAfterAPurge(Wrong):
         return self.purged > 9 or super().refuses(ticket, key)
 
 
+class GivesEachLookATicketOfItsOwn(Wrong):
+    caught_by = "K3.12"
+
+    def ticket(self) -> Any:
+        return [super().ticket()]
+
+    def refuses(self, ticket: Any, key: Key) -> bool:
+        return not isinstance(ticket, list) or super().refuses(ticket[0], key)
+
+
+class CallsAllTicketsEqual(Wrong):
+    caught_by = "K3.12"
+
+    def ticket(self) -> Any:
+        return _Same(super().ticket())
+
+    def refuses(self, ticket: Any, key: Key) -> bool:
+        return not isinstance(ticket, _Same) or super().refuses(ticket.real, key)
+
+
+class _Same:
+    def __init__(self, real: Any) -> None:
+        self.real = real
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same)
+
+    def __hash__(self) -> int:
+        return 0
+
+
 # --- K4: the bytes that were put -----------------------------------------------------------------------------------
 
 

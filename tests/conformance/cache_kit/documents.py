@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from adapters.contract import MAX_CHUNK, Descriptor, Digest, Span
 from adapters.errors import AdapterError
-from gateway.cache import Broken, Cache, Hit, Key, Record
+from gateway.cache import Broken, Cache, Hit, Key, Record, Ticket
 
 SOURCE, LOCATOR = "letters", "2021/smith-4711.pdf"
 KEY = Key(SOURCE, "epoch-1", LOCATOR)
@@ -51,12 +51,17 @@ def record(size: int, **differing: object) -> Record:
     return Record(Descriptor(**(facts | differing)), "image/tiff", time.time())  # type: ignore[arg-type]
 
 
-async def put(cache: Cache, key: Key, data: bytes) -> bool:
-    """Look, as whoever asks the archive does first, and put under that ticket."""
+async def ticket_for(cache: Cache, key: Key) -> Ticket | None:
+    """What a look hands out; its hit is let go."""
     found = await cache.look(key)
     if found.hit is not None:
         found.hit.close()
-    return await cache.put(key, found.ticket, record(len(data)), Blob(data))
+    return found.ticket
+
+
+async def put(cache: Cache, key: Key, data: bytes) -> bool:
+    """Look, as whoever asks the archive does first, and put under that ticket."""
+    return await cache.put(key, await ticket_for(cache, key), record(len(data)), Blob(data))
 
 
 async def kept(cache: Cache, key: Key, data: bytes) -> None:

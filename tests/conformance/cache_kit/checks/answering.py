@@ -10,7 +10,7 @@ from typing import Any
 
 from gateway.cache import Key
 from tests.conformance.cache_kit.check import check
-from tests.conformance.cache_kit.documents import KEY, Blob, document, kept, look, look_again, put, record
+from tests.conformance.cache_kit.documents import KEY, Blob, document, kept, look, look_again, put, record, ticket_for
 from tests.conformance.cache_kit.harness import CacheHarness
 
 
@@ -33,7 +33,7 @@ async def a_body_that_fails_is_not_stored_and_counted(harness: CacheHarness) -> 
 
     async with harness.cache() as cache:
         data = document(600_000)
-        ticket = (await cache.look(KEY)).ticket
+        ticket = await ticket_for(cache, KEY)
         assert not await cache.put(KEY, ticket, record(len(data)), Blob(data, before=fails)), "it was stored"
         assert await look(cache, KEY) is None, "a document whose reading failed is served"
         assert cache.counts.faults.total() == 1, "one fault is counted"
@@ -44,7 +44,7 @@ async def a_body_that_fails_is_not_stored_and_counted(harness: CacheHarness) -> 
 async def a_place_that_is_away_is_a_miss_in_time(harness: CacheHarness) -> None:
     async with harness.cache() as cache:
         await kept(cache, KEY, document(600_000))
-        ticket = (await cache.look(replace(KEY, locator="another"))).ticket
+        ticket = await ticket_for(cache, replace(KEY, locator="another"))
         async with harness.away():
             data = document(1000, "away")
             assert not await timed(harness, cache.put(KEY, ticket, record(1000), Blob(data))), "stored, it says"
@@ -93,7 +93,7 @@ async def being_cancelled_comes_through_and_leaves_the_cache_usable(harness: Cac
                     reached.set()
                     await asyncio.Event().wait()
 
-            ticket = (await cache.look(KEY)).ticket
+            ticket = await ticket_for(cache, KEY)
             putting = asyncio.ensure_future(cache.put(KEY, ticket, record(len(data)), Blob(data, before=waits)))
             await reached.wait()
             putting.cancel()

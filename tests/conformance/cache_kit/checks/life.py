@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.cache import Look, Scope
 from tests.conformance.cache_kit.check import check
-from tests.conformance.cache_kit.documents import KEY, Blob, document, kept, look, record
+from tests.conformance.cache_kit.documents import KEY, Blob, document, kept, look, record, ticket_for
 from tests.conformance.cache_kit.harness import BUDGET, CacheHarness
 
 
@@ -13,7 +13,7 @@ async def a_cache_that_was_left_keeps_quiet(harness: CacheHarness) -> None:
     cache = harness.cache()
     async with cache:
         await kept(cache, KEY, document(1000))
-        ticket = (await cache.look(KEY)).ticket
+        ticket = await ticket_for(cache, KEY)
     found: Look = await cache.look(KEY)
     assert found.hit is None, "a cache that was left has a hit"
     assert not await cache.put(KEY, ticket, record(10), Blob(document(10))), "a cache that was left stores"

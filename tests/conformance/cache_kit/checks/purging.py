@@ -20,6 +20,7 @@ from tests.conformance.cache_kit.documents import (
     look_again,
     put,
     record,
+    ticket_for,
 )
 from tests.conformance.cache_kit.harness import CacheHarness
 
@@ -69,7 +70,7 @@ async def purging_everything_leaves_nothing(harness: CacheHarness) -> None:
 async def an_old_ticket_stores_nothing(harness: CacheHarness) -> None:
     async with harness.cache() as cache:
         for scope in SCOPES:
-            ticket = (await cache.look(KEY)).ticket
+            ticket = await ticket_for(cache, KEY)
             await cache.purge(scope)
             assert not await cache.put(KEY, ticket, record(10), Blob(document(10))), f"stored after {scope}"
             assert await look(cache, KEY) is None, f"a document from before {scope} is served"
@@ -90,7 +91,7 @@ async def a_purge_while_a_document_is_put_wins(harness: CacheHarness) -> None:
                         purged = True
                         await cache.purge(scope)
 
-                ticket = (await cache.look(KEY)).ticket
+                ticket = await ticket_for(cache, KEY)
                 body = Blob(data, before=purges)
                 assert not await cache.put(KEY, ticket, record(len(data)), body), f"stored in spite of {scope}"
                 assert purged
@@ -116,7 +117,7 @@ async def a_purge_reaches_every_process(harness: CacheHarness) -> None:
         for scope in SCOPES:
             await fill(here)
             assert await remaining(there) == ALL, "entries are not shared"
-            tickets = {key: (await there.look(replace(key, epoch="new"))).ticket for key in ALL}
+            tickets = {key: await ticket_for(there, replace(key, epoch="new")) for key in ALL}
             await here.purge(scope)
             gone = [key for key in ALL if scope.covers(key)]
             assert await remaining(there, gone) == [], f"the other process still finds what {scope} took"
@@ -169,7 +170,7 @@ async def purges_among_many_puts_and_looks_hold(harness: CacheHarness) -> None:
         async def puts() -> None:
             for _ in range(25):
                 key = rng.choice(keys)
-                ticket = (await cache.look(key)).ticket
+                ticket = await ticket_for(cache, key)
                 data = (b"%08d" % done) * rng.choice((10, 40_000))
                 await cache.put(key, ticket, record(len(data)), Blob(data, before=_turn))
 
@@ -203,3 +204,19 @@ async def documents_from_after_a_purge_are_kept(harness: CacheHarness) -> None:
             await cache.purge(SCOPES[number % 3])
             assert await put(cache, KEY, document(100, number)), "nothing can be put any more"
             assert await look(cache, KEY) == document(100, number), "another document than was put"
+
+
+@check("K3.12")
+async def tickets_are_equal_until_a_purge(harness: CacheHarness) -> None:
+    """Whoever holds an equal one may share a read of the archive."""
+    async with harness.cache() as cache:
+        for scope in SCOPES:
+            first = await ticket_for(cache, KEY)
+            assert first == await ticket_for(cache, KEY), (
+                "two tickets of the same key differ, though nothing was purged"
+            )
+            await kept(cache, KEY, document(100))
+            assert first == await ticket_for(cache, KEY), "the ticket of a hit differs, though nothing was purged"
+            assert hash(first) == hash(await ticket_for(cache, KEY)), "equal tickets have other hashes"
+            await cache.purge(scope)
+            assert first != await ticket_for(cache, KEY), f"a ticket from before {scope} equals one from after"

@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from adapters.errors import AdapterError
 from gateway.cache import Broken, Cache, Hit, Key, Scope, Ticket
 from tests.conformance.cache_kit.check import check
-from tests.conformance.cache_kit.documents import Blob, document, look, record, whole
+from tests.conformance.cache_kit.documents import Blob, document, look, record, ticket_for, whole
 from tests.conformance.cache_kit.harness import CacheHarness
 
 LIVES, STEPS = 12, 70
@@ -47,10 +47,7 @@ class Life:
         await getattr(self, "_" + name)(cache, self.rng.choice(KEYS))
 
     async def _put(self, cache: Cache, key: Key) -> None:
-        found = await cache.look(key)
-        if found.hit is not None:
-            found.hit.close()
-        await self._write(cache, key, found.ticket)
+        await self._write(cache, key, await ticket_for(cache, key))
 
     async def _write(self, cache: Cache, key: Key, ticket: Ticket | None) -> bool:
         data = document(self.rng.choice(SIZES), self.rng.random())
@@ -83,10 +80,7 @@ class Life:
             stored = await self._write(cache, late, ticket)
             assert not (old and stored), "stored under a ticket from before a purge"
             break
-        found = await cache.look(key)
-        if found.hit is not None:
-            found.hit.close()
-        self.tickets.append((key, found.ticket, len(self.purges)))
+        self.tickets.append((key, await ticket_for(cache, key), len(self.purges)))
 
     async def _hold(self, cache: Cache, key: Key) -> None:
         """A reader that takes its time."""

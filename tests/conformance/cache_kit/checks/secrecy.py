@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from gateway.cache import Key
 from gateway.cache.sealing import CacheKey
 from tests.conformance.cache_kit.check import check
-from tests.conformance.cache_kit.documents import Blob, kept, look, record
+from tests.conformance.cache_kit.documents import Blob, kept, look, record, ticket_for
 from tests.conformance.cache_kit.harness import KEYS, CacheHarness
 
 LOCATOR, PARTITION, EPOCH = "canary-locator/NHS-9434765919.pdf", "canary-partition-dr-who", "canary-epoch-/srv/archive"
@@ -29,7 +29,7 @@ def spellings(words: Iterable[str | bytes]) -> list[bytes]:
 
 async def _stored(harness: CacheHarness) -> list[bytes]:
     async with harness.cache() as cache:
-        ticket = (await cache.look(KEY)).ticket
+        ticket = await ticket_for(cache, KEY)
         facts = record(len(TEXT), version="canary-version", media_type="application/x-canary")
         assert await cache.put(KEY, ticket, facts, Blob(TEXT)), "it was not kept"
         assert await look(cache, KEY) == TEXT, "it was not found"

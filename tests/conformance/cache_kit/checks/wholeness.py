@@ -8,7 +8,19 @@ from dataclasses import replace
 from adapters.contract import Span
 from gateway.cache.sealing import CHUNK
 from tests.conformance.cache_kit.check import check
-from tests.conformance.cache_kit.documents import KEY, Blob, document, kept, look, look_again, part, put, record, whole
+from tests.conformance.cache_kit.documents import (
+    KEY,
+    Blob,
+    document,
+    kept,
+    look,
+    look_again,
+    part,
+    put,
+    record,
+    ticket_for,
+    whole,
+)
 from tests.conformance.cache_kit.harness import CacheHarness
 
 PIECE = 256 * 1024
@@ -24,7 +36,7 @@ async def every_size_comes_back_with_its_record(harness: CacheHarness) -> None:
     async with harness.cache(budget=16 << 20) as cache:
         for size in SIZES:
             key, data, facts = replace(KEY, locator=f"letter-{size}"), document(size), record(size)
-            ticket = (await cache.look(key)).ticket
+            ticket = await ticket_for(cache, key)
             assert await cache.put(key, ticket, facts, Blob(data)), f"{size} bytes were not kept"
             hit = (await cache.look(key)).hit
             assert hit is not None, f"{size} bytes were not found"
@@ -41,7 +53,7 @@ async def a_record_that_says_little_comes_back_as_it_was(harness: CacheHarness) 
     little = record(10, media_type=None, modified=None, digest=None, title=None, version=None, validator=None)
     async with harness.cache() as cache:
         facts = replace(little, sniffed=None)
-        ticket = (await cache.look(KEY)).ticket
+        ticket = await ticket_for(cache, KEY)
         assert await cache.put(KEY, ticket, facts, Blob(document(10))), "it was not kept"
         hit = (await cache.look(KEY)).hit
         assert hit is not None, "it was not found"
@@ -53,7 +65,7 @@ async def a_record_that_says_little_comes_back_as_it_was(harness: CacheHarness) 
 async def a_body_that_ends_early_is_not_stored(harness: CacheHarness) -> None:
     async with harness.cache() as cache:
         for size, missing in ((1000, 1), (1000, 1000), (CHUNK, 1), (CHUNK + 1, 1), (700_000, 400_000)):
-            ticket = (await cache.look(KEY)).ticket
+            ticket = await ticket_for(cache, KEY)
             body = Blob(document(size - missing), size=size)
             assert not await cache.put(KEY, ticket, record(size), body), "stored, it says"
             assert await look(cache, KEY) is None, "a document that ended early is served"
@@ -63,7 +75,7 @@ async def a_body_that_ends_early_is_not_stored(harness: CacheHarness) -> None:
 async def a_body_of_another_size_than_its_record_is_not_stored(harness: CacheHarness) -> None:
     async with harness.cache() as cache:
         for size, said in ((1000, 999), (1000, 1001), (0, 1), (1, 0), (700_000, 400_000), (400_000, 700_000)):
-            ticket = (await cache.look(KEY)).ticket
+            ticket = await ticket_for(cache, KEY)
             assert not await cache.put(KEY, ticket, record(said), Blob(document(size))), "stored, it says"
             assert await look(cache, KEY) is None, "a document of another size is served"
 
@@ -80,7 +92,7 @@ async def an_entry_is_invisible_until_its_last_byte_was_read(harness: CacheHarne
                 found.hit.close()
 
         data = document(1_000_000)
-        ticket = (await cache.look(KEY)).ticket
+        ticket = await ticket_for(cache, KEY)
         stored = await cache.put(KEY, ticket, record(len(data)), Blob(data, before=looks))
         assert not seen, f"visible when {seen} bytes were read"
         assert stored, "it was not kept"
@@ -98,7 +110,7 @@ async def an_entry_stays_until_the_next_one_is_whole(harness: CacheHarness) -> N
         async def looks(_: int) -> None:
             seen.append(await look_again(cache, KEY) == old)
 
-        ticket = (await cache.look(KEY)).ticket
+        ticket = await ticket_for(cache, KEY)
         stored = await cache.put(KEY, ticket, record(len(new)), Blob(new, before=looks))
         assert all(seen), "while another is put, an entry is gone or has other bytes"
         assert stored, "it was not kept"
@@ -107,10 +119,10 @@ async def an_entry_stays_until_the_next_one_is_whole(harness: CacheHarness) -> N
 
 @check("K2.7")
 async def a_put_that_is_cancelled_anywhere_leaves_nothing(harness: CacheHarness) -> None:
-    async with harness.cache() as cache:
+    async with harness.cache(budget=64 << 20) as cache:
         data = document(700_000)
         for turns in [*range(12), 20, 40, 80]:
-            ticket = (await cache.look(KEY)).ticket
+            ticket = await ticket_for(cache, KEY)
             putting = asyncio.ensure_future(cache.put(KEY, ticket, record(len(data)), Blob(data, before=_turn)))
             for _ in range(turns):
                 await asyncio.sleep(0)
