@@ -35,6 +35,9 @@ SEALED_CHUNK = (1 << 18) - 64
 CHUNK = SEALED_CHUNK - TAG
 """Bytes of a document in one chunk."""
 
+STEM = 16
+"""Digits of a name that stand for the source and the locator alone."""
+
 _FORMAT = 1
 _HEAD_NONCE = b"\xff" * 12
 _PUBLIC = hashlib.sha256(b"fhir-gateway cache without encryption").digest()
@@ -60,13 +63,22 @@ class Keyring:
         self._name_keys = [_derived(key.secret, b"names") for key in used]
 
     def names(self, key: Key) -> list[str]:
-        """The names that an entry may have, 32 hexadecimal digits each: first the one that is written under.
+        """The names that an entry may have, 48 hexadecimal digits each: first the one that is written under.
 
         An HMAC, so that a name says nothing about a locator, which may hold a patient's number. One for each configured
-        key: entries from before a change of keys are still found.
+        key: entries from before a change of keys are still found. Each begins with one of `stems`.
         """
         text = json.dumps([key.source, key.epoch, key.locator, key.partition]).encode()
-        return [hmac.digest(secret, text, "sha256")[:16].hex() for secret in self._name_keys]
+        stems = self.stems(key.source, key.locator)
+        return [
+            stem + hmac.digest(secret, text, "sha256")[:16].hex()
+            for stem, secret in zip(stems, self._name_keys, strict=True)
+        ]
+
+    def stems(self, source: str, locator: str) -> list[str]:
+        """What the names of a document begin with in all its partitions and epochs: `STEM` digits for each key."""
+        text = json.dumps([source, locator]).encode()
+        return [hmac.digest(secret, text, "sha256").hex()[:STEM] for secret in self._name_keys]
 
     def sealer(self, name: str, size: int) -> Sealer:
         """What seals a new entry of `size` bytes under `name`."""
@@ -112,7 +124,7 @@ class Sealer:
         """Chunk `number` of the document, ready to lie somewhere: `TAG` bytes longer."""
         return _seal(self._cipher, number.to_bytes(12, "big"), data, self._place(number), self._encrypts)
 
-    def open(self, number: int, sealed: bytes) -> bytes:
+    def open(self, number: int, sealed: bytes | memoryview) -> bytes:
         """The bytes of chunk `number`. Raises `Broken` when they are not what was sealed there."""
         return _open(self._cipher, number.to_bytes(12, "big"), sealed, self._place(number), self._encrypts)
 
@@ -136,11 +148,11 @@ def _seal(cipher: AESGCM, nonce: bytes, data: bytes, place: bytes, encrypts: boo
     return data + cipher.encrypt(nonce, b"", place + data)
 
 
-def _open(cipher: AESGCM, nonce: bytes, sealed: bytes, place: bytes, encrypts: bool) -> bytes:
+def _open(cipher: AESGCM, nonce: bytes, sealed: bytes | memoryview, place: bytes, encrypts: bool) -> bytes:
     try:
         if encrypts:
             return cipher.decrypt(nonce, sealed, place)
-        data = sealed[:-TAG]
+        data = bytes(sealed[:-TAG])
         cipher.decrypt(nonce, sealed[-TAG:], place + data)
         return data
     except (InvalidTag, ValueError):
