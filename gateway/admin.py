@@ -1,6 +1,6 @@
 """The admin listener: probes, and what an operator does with a running gateway. Never reachable for clients.
 
-`GET /livez /readyz /startupz` are `Health`'s. `GET /cache` tells what is kept; `POST /cache/purge` and `POST /cache/warm` act, with
+`GET /livez /readyz /startupz` are `Health`'s. `GET /cache` tells what is kept; `POST /cache/purge` and `/cache/warm` act, with
 one of `{"id": …}`, `{"source": …}` and `{"all": true}` as JSON: a media type that no page in a browser may send here, so no
 site that an operator visits can purge anything.
 """

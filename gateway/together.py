@@ -1,7 +1,8 @@
 """One question for many who ask the same: asked anew only when the last one began before somebody asked.
 
 Whoever asks gets an answer to a question that was put after it came, never one that was on its way already: what it tells is
-at least as new as the request. At most two questions about one thing are open at a time, one asked and one waiting.
+at least as new as the request. At most two questions about one thing are open at a time, one asked and one waiting; one that
+nobody waits for any more is given up.
 """
 
 from __future__ import annotations
@@ -19,31 +20,44 @@ class Together(Generic[Thing, Answer]):
 
     def __init__(self, question: Callable[[Thing], Awaitable[Answer]]) -> None:
         self._question = question
-        self._asked: dict[Thing, asyncio.Task[Answer]] = {}
-        self._next: dict[Thing, asyncio.Task[Answer]] = {}
+        self._asked: dict[Thing, _Question[Answer]] = {}
+        self._next: dict[Thing, _Question[Answer]] = {}
 
     async def ask(self, thing: Thing) -> Answer:
         """The answer; raises what the question raises. Being cancelled does not take it from others who wait."""
-        waiting = self._next.get(thing)
-        if waiting is None:
-            asked = self._asked.get(thing)
-            waiting = asyncio.get_running_loop().create_task(self._put(thing, asked))
-            (self._asked if asked is None else self._next)[thing] = waiting
-            waiting.add_done_callback(_looked_at)
-        return await asyncio.shield(waiting)
+        question = self._next.get(thing)
+        if question is None:
+            before = self._asked.get(thing)
+            question = _Question()
+            (self._asked if before is None else self._next)[thing] = question
+            question.task = asyncio.get_running_loop().create_task(self._put(thing, question, before))
+        return await question.answer()
 
-    async def _put(self, thing: Thing, before: asyncio.Task[Answer] | None) -> Answer:
-        if before is not None:
-            await asyncio.wait((before,))
-            self._asked[thing] = self._next.pop(thing)
+    async def _put(self, thing: Thing, question: _Question[Answer], before: _Question[Answer] | None) -> Answer:
         try:
+            if before is not None:
+                await asyncio.wait((before.task,))
+                self._asked[thing] = self._next.pop(thing)
             return await self._question(thing)
         finally:
-            if self._asked.get(thing) is asyncio.current_task():
-                del self._asked[thing]
+            for place in (self._asked, self._next):
+                if place.get(thing) is question:
+                    del place[thing]
 
 
-def _looked_at(task: asyncio.Task[Answer]) -> None:
-    # Everybody who asked may be gone.
-    if not task.cancelled():
-        task.exception()
+class _Question(Generic[Answer]):
+    """A question that was put, and how many wait for its answer."""
+
+    task: asyncio.Task[Answer]
+
+    def __init__(self) -> None:
+        self._waiting = 0
+
+    async def answer(self) -> Answer:
+        self._waiting += 1
+        try:
+            return await asyncio.shield(self.task)
+        finally:
+            self._waiting -= 1
+            if not self._waiting and not self.task.done():
+                self.task.cancel()
