@@ -224,6 +224,6 @@ class _Opening:
         return Opened(content.descriptor, asked, Checked(content, asked, self._source), content.file)
 
 
-def services(workers: Workers, log: object) -> Services:
+def services(workers: Workers, log: object, limits: Limits) -> Services:
     """What an adapter of this gateway is lent."""
-    return Services(executor=workers, log=log, clock=time.monotonic)  # type: ignore[arg-type]
+    return Services(workers, log, time.monotonic, limits.open_timeout)  # type: ignore[arg-type]
