@@ -52,6 +52,23 @@ def test_every_key_is_in_both_with_a_sentence(model: type[BaseModel]) -> None:
             assert len(row[1]) > 10, name
 
 
+def test_keys_deep_inside_an_adapters_options_are_in_both() -> None:
+    """A list of sections, a section that may be null, and one in another: none of them hides its keys."""
+    sample, page = reference.sample(), reference.page()
+    for title in ("endpoints[]", "endpoints[].tls", "endpoints[].saml", "registry", "registry.timeouts"):
+        assert f"## `sources.letters.options.{title}`, adapter xds\n" in page
+    for name in (
+        "repository_unique_ids",
+        "request_encoding",
+        "assertion_file",
+        "server_hostname",
+        "between_bytes",
+        "use_for",
+    ):
+        assert re.search(rf"^\| `{name}` \| .{{10}}", page, re.MULTILINE), name
+        assert re.search(rf"^## +{name} \(", sample, re.MULTILINE), name
+
+
 def test_lines_have_one_of_three_meanings() -> None:
     """`##` explains, `#` shows a default, no mark means that it must be set."""
     active = [line.strip() for line in reference.sample().splitlines() if line and not line.startswith("#")]
