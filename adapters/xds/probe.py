@@ -45,7 +45,6 @@ LONGEST_ANSWER = 1 << 20
 
 _REGISTRYS = "`url` is that of a registry: give the repository's own, which its WSDL or its operators name"
 
-
 _code = re.compile(r"\([^()]*\)$").search
 
 
@@ -106,22 +105,32 @@ def _silent(service: SoapService, patience: float | None) -> TimedOut:
 async def _probe_repositories(endpoint: Endpoint, seconds: float | None) -> None:
     """Every repository of an endpoint, or the first of them when all were well once: a probe comes round every few seconds.
 
-    What else would do is looked for within `seconds`.
+    What is more than asking for the first is done within `seconds`, or not at all.
     """
     until = None if seconds is None else asyncio.get_running_loop().time() + seconds
     repositories = endpoint.options.repository_unique_ids
-    for number, repository in enumerate(repositories[:1] if endpoint.proven else repositories or (NOBODYS,)):
-        key = endpoint.asked(DocumentKey(None, repository, NOBODYS))
-        try:
-            await _ask(endpoint, key)
-        except _NotUnderstood as error:
-            meaning = await _advised(endpoint, key, error.meaning, until)
-            if meaning is None:
-                continue
-            if error.unknown_repository and repositories and meaning is error.meaning:
-                meaning.option = f"{endpoint.place}.repository_unique_ids.{number}"
-            raise meaning from error
+    await _probe_repository(endpoint, 0, until)
+    if not endpoint.proven:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                for number in range(1, len(repositories)):
+                    await _probe_repository(endpoint, number, until)
     endpoint.proven = True
+
+
+async def _probe_repository(endpoint: Endpoint, number: int, until: float | None) -> None:
+    """One of the endpoint's repositories by its number; the one that nobody has where it has none."""
+    repositories = endpoint.options.repository_unique_ids
+    key = endpoint.asked(DocumentKey(None, repositories[number] if repositories else NOBODYS, NOBODYS))
+    try:
+        await _ask(endpoint, key)
+    except _NotUnderstood as error:
+        meaning = await _advised(endpoint, key, error.meaning, until)
+        if meaning is None:
+            return
+        if error.unknown_repository and repositories and meaning is error.meaning:
+            meaning.option = f"{endpoint.place}.repository_unique_ids.{number}"
+        raise meaning from error
 
 
 class _NotUnderstood(Exception):

@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -377,6 +377,16 @@ async def test_a_slow_service_that_does_not_understand_is_not_called_silent(
     fake.personality = FAULTS["fault-500-soap12"].on(fake.personality).but(delay=0.5)
     found = await told(tmp_path, endpoint(fake), limits={"open_timeout": "2s"})
     assert "answered with a fault (Receiver)" in found.words
+
+
+async def test_a_slow_service_with_many_repositories_is_not_called_silent(fake: FakeRepository, tmp_path: Path) -> None:
+    repositories = [REPOSITORY, *(f"1.2.3.{number}" for number in range(20))]
+    for repository in repositories[1:]:
+        fake.shelf.put(replace(letter(3), repository=repository, unique_id=f"{repository}.1"))
+    fake.personality = fake.personality.but(delay=0.2)
+    given = endpoint(fake, repository_unique_ids=repositories)
+    result = await command("check", "--config", configured(tmp_path, given, limits={"open_timeout": "2s"}))
+    assert result.exit_code == 0, result.output
 
 
 async def test_a_passing_fault_is_no_reason_for_advice(fake: FakeRepository, tmp_path: Path) -> None:
