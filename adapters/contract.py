@@ -172,11 +172,16 @@ class Log(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the gateway lends to an adapter for its life."""
+    """What the gateway lends to an adapter for its life.
+
+    `open_timeout` is how many seconds entering `open`, `stat` and `probe` may take before the gateway gives them up; None
+    where nobody does. An adapter need not look at it: it may, to say by then what it is that it waits for.
+    """
 
     executor: Executor
     log: Log
     clock: Callable[[], float]
+    open_timeout: float | None = None
 
     async def call(self, function: Callable[..., Result], /, *arguments: Any) -> Result:
         """Run a blocking `function` on this source's executor (C10)."""

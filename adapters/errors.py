@@ -32,7 +32,9 @@ class AdapterError(Exception):
     """Base of everything that may cross the border between an adapter and the gateway (contract rule C9).
 
     `retry_after` is in seconds. `exhausted` is true when the adapter itself already retried (C11). `source` is the
-    configured name of the archive; the gateway fills it in.
+    configured name of the archive; the gateway fills it in. `option` is the option to look at, dotted below the source's
+    options ("endpoints.0.url"), where one may be the cause. `parts` are the failures that this one tells together: a probe
+    that asks several services may find more than one.
     """
 
     transient: ClassVar[bool] = False
@@ -44,6 +46,8 @@ class AdapterError(Exception):
         self.retry_after = retry_after
         self.exhausted = exhausted
         self.source: str | None = None
+        self.option: str | None = None
+        self.parts: tuple[AdapterError, ...] = ()
 
 
 class NotFound(AdapterError):

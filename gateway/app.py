@@ -158,7 +158,7 @@ def _source(name: str, settings: SourceSettings, telemetry: Telemetry) -> Source
     )
     workers = Workers(name, min(limits.max_open, MAX_THREADS))
     log = telemetry.log.bind(component="adapter", source=name, adapter=settings.adapter)
-    adapter = adapter_class(name, settings.adapter_options, services(workers, log))
+    adapter = adapter_class(name, settings.adapter_options, services(workers, log, limits))
     return Source(name, adapter, limits=limits, workers=workers)
 
 

@@ -225,6 +225,7 @@ class _Opening:
         return Opened(content.descriptor, asked, Checked(content, asked, self._source), content.file)
 
 
-def services(workers: Workers, log: object) -> Services:
-    """What an adapter of this gateway is lent."""
-    return Services(executor=workers, log=log, clock=time.monotonic)  # type: ignore[arg-type]
+def services(workers: Workers, log: object, limits: Limits | None = None) -> Services:
+    """What an adapter of this gateway is lent; `limits` are those of its source."""
+    open_timeout = None if limits is None else limits.open_timeout
+    return Services(workers, log, time.monotonic, open_timeout)  # type: ignore[arg-type]

@@ -101,7 +101,7 @@ class XdsAdapter(Adapter):
 
     async def probe(self) -> None:
         """Ask every service for a document that nobody has."""
-        await probe(self._endpoints, self._registry)
+        await probe(self._endpoints, self._registry, within=self.services.open_timeout)
 
     @property
     def _by_hash(self) -> bool:

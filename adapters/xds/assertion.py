@@ -61,6 +61,8 @@ class Assertion:
                 raise ValueError("is not in UTF-8, so it cannot be passed on byte for byte")
             xml = xml[declared.end() :]
         xml = xml.strip()
+        if not xml:
+            raise ValueError("is empty")
         parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
         try:
             root = etree.fromstring(xml.decode("utf-8").encode("utf-8"), parser)
@@ -69,6 +71,8 @@ class Assertion:
         if root.getroottree().docinfo.doctype:
             raise ValueError("has a document type declaration, which SOAP forbids")
         if root.tag != _ASSERTION:
+            if root.find(f".//{_ASSERTION}") is not None:
+                raise ValueError("holds an assertion and something around it, which must go")
             raise ValueError("holds something else than one SAML 2.0 assertion")
         conditions = root.find(_CONDITIONS)
         limits = {} if conditions is None else conditions.attrib
@@ -125,7 +129,7 @@ class AssertionFile:
             # Found in the middle of being written: the one from before is as good as it was.
             self._services.log.warning("SAML assertion file not usable, the one from before is sent", reason=reason)
             return self._seen[1]
-        raise CredentialsRejected(f"`saml.assertion_file` {reason}: {_CURE}")
+        raise CredentialsRejected(f"the file of `saml.assertion_file` {reason}: put a fresh assertion there")
 
     def _good(self, assertion: Assertion) -> bool:
         try:

@@ -20,6 +20,11 @@ LOOK_AGAIN = 2.0
 LONGEST_PASSWORD = 4096
 """Bytes of the longest password file that is read."""
 
+LONGEST_PEM = 1 << 20
+"""Bytes of a file with a certificate or a key that are looked at before OpenSSL reads it."""
+
+_IN_PEM = "Give it in PEM form; `openssl pkcs12 -in FILE -nodes` makes that of a .pfx or .p12 file"
+
 
 class Certificates:
     """What a service is connected to with. `place` is where the options stand, for errors ("endpoints.0.tls")."""
@@ -99,20 +104,37 @@ class Certificates:
 
     def _load_own(self, context: ssl.SSLContext, certificate: Path) -> None:
         options = self._options
+        with_key = options.key or certificate
+        if b"CERTIFICATE-----" not in self._text("certificate", certificate):
+            raise self._wrong("certificate", "holds no certificate in PEM form", _IN_PEM)
+        text = self._text("key" if options.key else "certificate", with_key)
+        if b"PRIVATE KEY-----" not in text:
+            if options.key is None:
+                raise self._wrong(
+                    "certificate", "holds no private key", "Name the file of the key in `key`", option="key"
+                )
+            raise self._wrong("key", "holds no private key in PEM form", _IN_PEM)
         try:
             # Without any password OpenSSL would ask at the terminal for that of an encrypted key.
             context.load_cert_chain(certificate, options.key, password=self._password())
         except ssl.SSLError as error:
             if "MISMATCH" in (error.reason or ""):
                 words = "certificate", "does not belong to the private key", "Give the key that it was issued for"
-            elif _encrypted(options.key or certificate):
+            elif b"ENCRYPTED" in text:
                 # OpenSSL says no more than "PEM lib" for a wrong password.
                 words = "key", "cannot be decrypted", "Give its password in `key_password_file`"
             else:
-                words = "certificate", "or its key cannot be used", "Give both in PEM form"
+                words = "certificate", "or its key is damaged", "Export both anew, in PEM form"
             raise self._wrong(*words) from error
         except OSError as error:
             raise self._unreadable("certificate", error) from error
+
+    def _text(self, option: str, file: Path) -> bytes:
+        try:
+            with file.open("rb") as opened:
+                return opened.read(LONGEST_PEM)
+        except OSError as error:
+            raise self._unreadable(option, error) from error
 
     def _password(self) -> str:
         file = self._options.key_password_file
@@ -128,16 +150,15 @@ class Certificates:
         return text.removesuffix("\n").removesuffix("\r")
 
     def _unreadable(self, option: str, error: OSError) -> OptionError:
+        if isinstance(error, FileNotFoundError):
+            return self._wrong(
+                option, "is not there", "Correct the path; relative ones begin where the configuration is"
+            )
         reason = f"cannot be read ({type(error).__name__})"
         return self._wrong(option, reason, "Let the account that runs the gateway read the file")
 
-    def _wrong(self, option: str, reason: str, cure: str) -> OptionError:
-        return OptionError(f"the file of `{option}` {reason}", option=f"{self._place}.{option}", cure=f"{cure}.")
-
-
-def _encrypted(file: Path) -> bool:
-    """Whether a PEM file holds a key that needs a password. Blocks."""
-    return b"ENCRYPTED" in file.read_bytes()
+    def _wrong(self, file: str, reason: str, cure: str, *, option: str | None = None) -> OptionError:
+        return OptionError(f"the file of `{file}` {reason}", option=f"{self._place}.{option or file}", cure=f"{cure}.")
 
 
 def _mark_of(file: Path) -> object:

@@ -16,18 +16,28 @@ from adapters.xds.service import Call, SoapService
 from adapters.xds.transactions import ACTIONS, DocumentRequest, retrieve
 
 
+def packed(options: EndpointOptions) -> Packing:
+    """How requests to this endpoint are packed."""
+    return Packing(options.request_encoding, options.ws_addressing, options.must_understand)
+
+
 class Endpoint:
-    """A configured endpoint. `number` is its place in the options."""
+    """A configured endpoint. `number` counts those of the options, `place` says the same as a key ("endpoints.0")."""
 
     def __init__(self, options: EndpointOptions, services: Services, *, number: int) -> None:
         self.options = options
+        self.place = f"endpoints.{number}"
         self.service = SoapService(
             options,
             services,
-            packing=Packing(options.request_encoding, options.ws_addressing, options.must_understand),
+            packing=packed(options),
             assertions=None if options.saml is None else AssertionFile(options.saml.assertion_file, services),
-            place=f"endpoints.{number}",
+            place=self.place,
         )
+        self.proven = False
+        """Whether a probe went well once. Until then it asks for every repository, and for what else would do."""
+        self.advice: str | None = None
+        """What to write instead, "" when nothing else would do either, None until it was tried."""
         self._log = services.log
         self._told: set[str] = set()
         self._wrong_documents = 0
@@ -41,15 +51,17 @@ class Endpoint:
         """`key` with the community that this endpoint adds."""
         return DocumentKey(key.home or self.options.home_community_id, key.repository, key.document)
 
-    def retrieve(self, asked: DocumentKey) -> Call:
-        """The call that asks for one document; raises as `SoapService.call` does."""
-        options = self.options
+    def retrieve(self, asked: DocumentKey, *, otherwise: EndpointOptions | None = None) -> Call:
+        """The call that asks for one document; raises as `SoapService.call` does. `otherwise` are options that decide in
+        place of its own how the request is written, to find out whether those would do."""
+        options = otherwise or self.options
         request = DocumentRequest(
             None if asked.home is None else home_on_the_wire(asked.home),
             repository_on_the_wire(asked.repository, options.repository_id_style),
             document_on_the_wire(asked.document, options.document_id_style),
         )
-        return self.service.call(ACTIONS[options.transaction], retrieve(request))
+        packing = None if otherwise is None else packed(otherwise)
+        return self.service.call(ACTIONS[options.transaction], retrieve(request), packing=packing)
 
     def note_quirks(self, quirks: frozenset[str]) -> None:
         """Log what was wrong in an answer and forgiven, each kind once."""

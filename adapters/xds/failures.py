@@ -45,6 +45,18 @@ _SECURITY_FAULTS = frozenset(
 _WRONG_SERVICE = frozenset({"ActionNotSupported", "ActionMismatch", "DestinationUnreachable"})
 """WS-Addressing 1.0 SOAP binding, section 6.4."""
 
+_ADDRESSING_FAULTS = frozenset(
+    {
+        "MessageAddressingHeaderRequired",
+        "InvalidAddressingHeader",
+        "InvalidAddress",
+        "InvalidEPR",
+        "OnlyAnonymousAddressSupported",
+        "OnlyNonAnonymousAddressSupported",
+    }
+)
+"""The same, sections 6.4.1 and 6.4.2."""
+
 # CXF, Axis2, Metro, WCF and Spring-WS for a request whose operation or body the service does not have.
 _unknown_operation = re.compile(
     r"unexpected (?:wrapper )?element|was not recognized.{1,4}\(?does it exist in service wsdl|operation not found"
@@ -66,20 +78,28 @@ _UNTRUSTED = (
 )
 _WANTS_CERTIFICATE = "the server wants a client certificate: set `tls.certificate` and `tls.key`"
 _REFUSES_CERTIFICATE = (
-    "the server does not accept the client certificate: have it issued by an authority that the server trusts, and renew it "
-    "when it has expired"
+    "the server does not accept the client certificate in `tls.certificate`: have it issued for clients by an authority that "
+    "the server trusts, and renew it when it has expired"
 )
 
 
+# The first option that a sentence names is the one that its cure is about. `limits` are the source's, not an option.
+_option = re.compile(r"`(?!limits\b)([a-z_]+(?:\.[a-z_]+)?)\b").search
+
+
 @contextmanager
-def attributed(place: str) -> Iterator[None]:
-    """Say in each error of the enclosed statements which service it came from ("endpoint a").
+def attributed(place: str, *, at: str | None = None) -> Iterator[None]:
+    """Say in each error of the enclosed statements which service it came from ("endpoint a"), and which option of it to
+    look at: `at` is where the service's options stand ("endpoints.0").
 
     Put it around the adapter's own awaits only (C9).
     """
     try:
         yield
     except AdapterError as error:
+        if at is not None and error.option is None:
+            named = _option(error.detail)
+            error.option = at if named is None else f"{at}.{named[1]}"
         error.detail = f"{place}: {error.detail}"
         error.args = (error.detail,)
         raise
@@ -94,7 +114,10 @@ def unreached(error: BaseException, *, secure: bool, presenting: bool) -> Adapte
         return Unavailable("the server's name is not known here: correct `url`, or the name service")
     if isinstance(error, TimeoutError):
         tls = " and TLS on that port" if secure else ""
-        return TimedOut(f"no connection within `timeouts.connect`: correct `url`, or see to the firewall{tls}")
+        return TimedOut(
+            f"no connection in time: correct `url`, see to the firewall{tls}, or raise `timeouts.connect` and "
+            "`limits.open_timeout`"
+        )
     causes = list(_causes(error))
     for cause in causes:
         # aiohttp's own class for it has the type and not the reason.
@@ -165,13 +188,22 @@ def refused_by_fault(fault: Fault) -> AdapterError:
     codes = ", ".join(fault.codes) or "without a code"
     if _SECURITY_FAULTS.intersection(fault.codes):
         return CredentialsRejected(
-            f"the service does not accept who the gateway says it is: renew the assertion of `saml.assertion_file`, and set "
-            f"the clocks right (fault {codes})"
+            "the service does not accept who the gateway says it is: set or renew the assertion of `saml.assertion_file`, and "
+            f"set the clocks right (fault {codes})"
         )
     if _WRONG_SERVICE.intersection(fault.codes) or _unknown_operation(fault.reason):
         return Corrupt(
-            "the service does not know this operation: `url` is that of another service, such as the registry's in place of "
-            f"the repository's (fault {codes})"
+            "the service does not know this operation: `url` is that of another service, a registry's or a gateway's in place "
+            f"of a repository's or the other way round (fault {codes})"
+        )
+    if _ADDRESSING_FAULTS.intersection(fault.codes):
+        return Corrupt(
+            f"the service wants other WS-Addressing headers: correct `ws_addressing` and `wsa_to` (fault {codes})"
+        )
+    if any(name.endswith("Security") for name in fault.not_understood):
+        return Corrupt(
+            "the service takes no SAML assertion: remove `saml`, or set `must_understand: false` where it may be ignored "
+            f"(fault {codes})"
         )
     if fault.not_understood or "MustUnderstand" in fault.codes:
         return Corrupt(
@@ -186,8 +218,9 @@ def _refused_by_tls(reason: str, presenting: bool) -> AdapterError:
         return Unavailable("the server does not speak TLS on this port: correct the port in `url`")
     if "CERTIFICATE_REQUIRED" in reason:
         return CredentialsRejected(_WANTS_CERTIFICATE)
-    if any(alert in reason for alert in _ABOUT_OUR_CERTIFICATE):
-        return CredentialsRejected(_REFUSES_CERTIFICATE if presenting else _WANTS_CERTIFICATE)
+    for alert, words in _ABOUT_OUR_CERTIFICATE.items():
+        if alert in reason:
+            return CredentialsRejected(words if presenting else _WANTS_CERTIFICATE)
     if "ALERT_PROTOCOL_VERSION" in reason or "UNSUPPORTED_PROTOCOL" in reason:
         return Unavailable("the server speaks no TLS from 1.2 on: it must be brought up to date")
     if "ALERT_HANDSHAKE_FAILURE" in reason:
@@ -198,15 +231,19 @@ def _refused_by_tls(reason: str, presenting: bool) -> AdapterError:
     return Unavailable("the TLS connection failed: look at the server's own log")
 
 
-_ABOUT_OUR_CERTIFICATE = (
-    "ALERT_BAD_CERTIFICATE",
-    "ALERT_CERTIFICATE_EXPIRED",
-    "ALERT_CERTIFICATE_REVOKED",
-    "ALERT_CERTIFICATE_UNKNOWN",
-    "ALERT_UNKNOWN_CA",
-    "ALERT_UNSUPPORTED_CERTIFICATE",
-    "ALERT_ACCESS_DENIED",
-)
+_ABOUT_OUR_CERTIFICATE = {
+    "ALERT_CERTIFICATE_EXPIRED": "the client certificate in `tls.certificate` has expired, the server says: renew it",
+    "ALERT_CERTIFICATE_REVOKED": "the client certificate in `tls.certificate` was revoked, the server says: have a new one "
+    "issued",
+    "ALERT_UNKNOWN_CA": "the server does not know who issued the client certificate: have the issuer trusted there, and put "
+    "the certificates between the two into the file of `tls.certificate`",
+    "ALERT_UNSUPPORTED_CERTIFICATE": "the certificate in `tls.certificate` is none for clients: have one issued for client "
+    "authentication",
+    "ALERT_BAD_CERTIFICATE": _REFUSES_CERTIFICATE,
+    "ALERT_CERTIFICATE_UNKNOWN": _REFUSES_CERTIFICATE,
+    "ALERT_ACCESS_DENIED": _REFUSES_CERTIFICATE,
+}
+"""TLS alerts (RFC 8446 6.2), as OpenSSL names them."""
 
 
 def _ended_unanswered(secure: bool, presenting: bool) -> str:

@@ -54,8 +54,8 @@ class Endpoint(Service):
     )
     transaction: Literal["iti43", "iti39"] = Field(
         default="iti43",
-        description="iti43 asks a repository or the own community's gateway (RetrieveDocumentSet), iti39 the gateway of "
-        "another community (CrossGatewayRetrieve).",
+        description="How documents are asked for: iti43 (RetrieveDocumentSet) for a repository or the own community's "
+        "gateway, iti39 (CrossGatewayRetrieve) for the gateway of another community.",
     )
     request_encoding: Encoding = Field(
         default="mtom",
@@ -64,16 +64,16 @@ class Endpoint(Service):
     )
     repository_id_style: Literal["bare", "urn"] = Field(
         default="bare",
-        description="urn writes `urn:oid:` in front of the repositoryUniqueId, which some gateways want.",
+        description="How the repositoryUniqueId is written: urn puts `urn:oid:` in front of it, which some gateways want.",
     )
     document_id_style: Literal["as_given", "urn_uuid"] = Field(
         default="as_given",
-        description="urn_uuid writes a DocumentUniqueId that is a UUID as `urn:uuid:` and small letters.",
+        description="How a DocumentUniqueId that is a UUID is written: urn_uuid puts `urn:uuid:` in front of small letters.",
     )
     verification: Literal["stream", "spool"] = Field(
         default="stream",
-        description="stream passes a document on while it comes and breaks off when it turns out damaged; spool begins "
-        "only when it is there as a whole and found sound.",
+        description="When a document is passed on: stream does so while it comes and breaks off when it turns out damaged; "
+        "spool begins only when it is there as a whole and found sound.",
     )
     allow_raw_text: bool = Field(
         default=False,

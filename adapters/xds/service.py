@@ -28,6 +28,9 @@ from adapters.xds.service_options import Service
 KEEP_ALIVE = 15.0
 """Seconds that an idle connection is kept: less than services and firewalls commonly do."""
 
+CONNECTING = 0.8
+"""The part of the gateway's own deadline that a connection may use up."""
+
 LONGEST_RETRY_AFTER = 3600.0
 
 _ACCEPT = "multipart/related, application/xop+xml, application/soap+xml, text/xml"
@@ -63,6 +66,12 @@ class SoapService:
         """Whether the gateway has a client certificate for this service."""
         return self._options.tls.certificate is not None
 
+    @property
+    def _connect(self) -> float:
+        """Seconds that a connection may take: short enough for its failure to be told before the gateway gives up."""
+        connect, whole = self._options.timeouts.connect, self._services.open_timeout
+        return connect if whole is None else min(connect, CONNECTING * whole)
+
     async def enter(self) -> None:
         """Get ready; nothing is sent. Raises `OptionError` for certificates that cannot be used."""
         if self._certificates is not None:
@@ -73,9 +82,7 @@ class SoapService:
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            timeout=aiohttp.ClientTimeout(
-                total=None, connect=self._options.timeouts.connect, sock_connect=self._options.timeouts.connect
-            ),
+            timeout=aiohttp.ClientTimeout(total=None, connect=self._connect, sock_connect=self._connect),
             headers={"Accept": _ACCEPT, "Accept-Encoding": "identity", "User-Agent": "fhir-document-gateway"},
         )
 
@@ -85,12 +92,13 @@ class SoapService:
         if session is not None:
             await session.close()
 
-    def call(self, action: str, body: bytes) -> Call:
-        """The answer to the operation `action`, as a context. Entering waits for its first bytes.
+    def call(self, action: str, body: bytes, *, packing: Packing | None = None) -> Call:
+        """The answer to the operation `action`, as a context. Entering waits for its first bytes. `packing` is for this
+        request alone.
 
         Raises on entering: `Busy`, `CredentialsRejected`, `TimedOut`, `Unavailable`, `Corrupt` for an answer without a byte.
         """
-        return Call(self, action, body)
+        return Call(self, action, body, packing or self._packing)
 
     async def _permit(self) -> None:
         try:
@@ -99,15 +107,15 @@ class SoapService:
         except TimeoutError:
             raise Busy("`max_connections` requests are under way at this service", retry_after=2.0) from None
 
-    async def _answer(self, action: str, body: bytes) -> Answer:
+    async def _answer(self, action: str, body: bytes, packing: Packing) -> Answer:
         """The first bytes of an answer. A kept connection may have been closed by the service, so one that brings nothing at
         all is followed by a fresh one."""
         try:
-            return await self._asked(action, body)
+            return await self._asked(action, body, packing)
         except _Unanswered:
             pass
         try:
-            return await self._asked(action, body)
+            return await self._asked(action, body, packing)
         except _Unanswered as error:
             error.meaning.exhausted = True
             raise error.meaning from error.__cause__
@@ -115,14 +123,14 @@ class SoapService:
             error.exhausted = True
             raise
 
-    async def _asked(self, action: str, body: bytes) -> Answer:
+    async def _asked(self, action: str, body: bytes, packing: Packing) -> Answer:
         assertion = None if self._assertions is None else await self._assertions.current()
         context = None if self._certificates is None else await self._certificates.current()
         session, options = self._session, self._options
         if session is None:
             raise Unavailable("this source is closed")
         to = options.wsa_to or options.url
-        sent = message(self._packing, action=action, to=to, body=body, id=new_message_id(), assertion=assertion)
+        sent = message(packing, action=action, to=to, body=body, id=new_message_id(), assertion=assertion)
         headers = {"Content-Type": sent.content_type}
         if sent.soap_action is not None:
             headers["SOAPAction"] = sent.soap_action
@@ -178,18 +186,19 @@ class _Unanswered(Exception):
 class Call:
     """The context of one call."""
 
-    __slots__ = ("_action", "_answer", "_body", "_service")
+    __slots__ = ("_action", "_answer", "_body", "_packing", "_service")
 
-    def __init__(self, service: SoapService, action: str, body: bytes) -> None:
+    def __init__(self, service: SoapService, action: str, body: bytes, packing: Packing) -> None:
         self._service = service
         self._action = action
         self._body = body
+        self._packing = packing
         self._answer: Answer | None = None
 
     async def __aenter__(self) -> Answer:
         await self._service._permit()
         try:
-            self._answer = await self._service._answer(self._action, self._body)
+            self._answer = await self._service._answer(self._action, self._body, self._packing)
         except BaseException:
             self._service._permits.release()
             raise

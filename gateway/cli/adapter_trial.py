@@ -114,7 +114,7 @@ def _source(name: str, of: SourceSettings, telemetry: Telemetry) -> Source:
     limits = Limits(**dict(of.limits))
     workers = Workers(name, min(limits.max_open, MAX_THREADS))
     log = telemetry.log.bind(component="adapter", source=name, adapter=of.adapter)
-    adapter = registry.load(of.adapter)(name, of.adapter_options, services(workers, log))
+    adapter = registry.load(of.adapter)(name, of.adapter_options, services(workers, log, limits))
     return Source(name, adapter, limits=limits, workers=workers)
 
 

@@ -52,6 +52,7 @@ class SourceReport:
     """What was found out about one source.
 
     `state`: ok, away (it does not answer) or wrong (options or manifest are mistaken). `rows` are those of a manifest.
+    `options` names for each of `details` the option to look at, None where there is none.
     """
 
     name: str
@@ -60,6 +61,7 @@ class SourceReport:
     prefix: str
     state: State = "ok"
     details: list[str] = field(default_factory=list)
+    options: list[str | None] = field(default_factory=list)
     cure: str = ""
     option_error: OptionError | None = None
     local: bool | None = None
@@ -122,7 +124,9 @@ async def _source(settings: Settings, name: str, sample: int, progress: Progress
         report.state, report.details = "wrong", str(error).splitlines()
         report.cure = "Correct the file that is named; a running gateway keeps what it has until then."
     except AdapterError as error:
-        report.state, report.details = "away", [error.detail or type(error).__name__]
+        parts = error.parts or (error,)
+        report.state, report.details = "away", [part.detail or type(part).__name__ for part in parts]
+        report.options = [part.option for part in parts]
         report.cure = (
             "A serving gateway starts without this source and tries it again; its documents answer 503 or 504."
         )

@@ -112,11 +112,33 @@ def option_problem(error: Any, config: Path | None, source: str | None) -> Probl
     """An `OptionError` of a source as a problem with its place in the file."""
     from gateway.marked_yaml import Document, dotted, read
 
-    path = ("sources", source, "options", *([error.option] if error.option else [])) if source else ("sources",)
+    path = option_path(source, error.option)
     document = read(config) if config else Document({})
     line, column = document.mark(path)
     cure = sentence(error.cure) if error.cure else "Correct the options of this source."
     return Problem("option", sentence(error.detail), cure, dotted(path), str(config) if config else None, line, column)
+
+
+def option_places(options: Iterable[str | None], config: Path | None, source: str) -> list[str]:
+    """Where each of these options of a source is written, as "gateway.yaml:14:12 sources.a.options.url"; "" for none."""
+    from gateway.marked_yaml import Document, dotted, read
+
+    options = list(options)
+    document = read(config) if config and any(options) else Document({})
+    places = []
+    for option in options:
+        path = option_path(source, option)
+        where = (str(part) for part in (config, *document.mark(path)) if part is not None)
+        places.append(f"{':'.join(where)} {dotted(path)}".strip() if option else "")
+    return places
+
+
+def option_path(source: str | None, option: str | None) -> tuple[str | int, ...]:
+    """The key path of what an adapter calls `option` ("endpoints.0.tls.ca")."""
+    if source is None:
+        return ("sources",)
+    parts = option.split(".") if option else ()
+    return ("sources", source, "options", *(int(part) if part.isdecimal() else part for part in parts))
 
 
 def address_failure(error: OSError, port_cure: str = PORT_CURE) -> tuple[str, str]:

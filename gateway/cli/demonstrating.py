@@ -45,11 +45,11 @@ XDS_CONFIGURATION = """\
     ids:
       scheme: sealed
       key_file: ./seal.key
-      aliases: {{a: {{repositories: ["{repository}"]}}}}
     options:
       endpoints:
         - alias: a
-          url: "{url}/repository" # how other products answer: {url}/personality/cxf/repository
+          url: "{endpoint}"
+          request_encoding: {encoding}
           repository_unique_ids: ["{repository}"]
       registry: {{url: "{url}/registry", use_for: [stat, availability]}}
 """
@@ -65,10 +65,16 @@ TRY = (
 """Requests to try, each with what it shows. They work as they are printed."""
 
 TRY_XDS = (
-    ("a letter from the repository", "curl -o discharge-0417.pdf {url}/R4/Binary/{letter}"),
-    ("what the registry knows of it", "curl -sI {url}/R4/Binary/{letter}"),
+    (
+        "a letter from the repository",
+        "curl -o discharge-0417.pdf --etag-save discharge-0417.etag {url}/R4/Binary/{letter}",
+    ),
+    ("what the registry knows of it: nothing is read", "curl -sI {url}/R4/Binary/{letter}"),
+    ("is it still the same? 304", "curl -si --etag-compare discharge-0417.etag {url}/R4/Binary/{letter}"),
+    ("its first hundred bytes: 206", "curl -si -r 0-99 {url}/R4/Binary/{letter} | head -c 800"),
     ("as a FHIR Binary in JSON", "curl -s '{url}/R4/Binary/{letter}?_format=json' | head -c 300"),
     ("a letter that was deprecated: 410", "curl -i {url}/R4/Binary/{deprecated}"),
+    ("an id that was changed by one letter: 404", "curl -i {url}/R4/Binary/{forged}"),
     ("what the repository holds, and how it can be made to answer", "curl -s {repository}/"),
 )
 """The same for the fake repository."""
@@ -76,7 +82,23 @@ TRY_XDS = (
 Try = Sequence[tuple[str, str]]
 
 
-@click.command(short_help="Serve an invented archive, with requests to try.")
+class _Command(click.Command):
+    """A command whose help names the personalities, which are looked up for that alone."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from gateway.demo.xds.faults import FAULTS
+        from gateway.demo.xds.vendors import PERSONALITIES
+
+        with formatter.section("Personalities"):
+            formatter.write_dl([(one.name, one.about) for one in PERSONALITIES.values()])
+        formatter.write_paragraph()
+        formatter.write_text(
+            f"Faults follow behind a plus sign, or stand alone: wcf+truncated, http-503. There are {len(FAULTS)}; the last of "
+            "the requests that are printed lists them."
+        )
+
+
+@click.command(cls=_Command, short_help="Serve an invented archive, with requests to try.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="The port; 0 picks one.")
 @click.option(
     "--admin-port", type=click.IntRange(0, 65535), default=8081, show_default=True, help="The port for probes."
@@ -91,7 +113,8 @@ Try = Sequence[tuple[str, str]]
 @click.option(
     "--xds", is_flag=True, help="Serve an XDS repository and registry too, with the gateway in front of them."
 )
-def demo(port: int, admin_port: int, directory: Path | None, large: str, xds: bool) -> None:
+@click.option("--personality", metavar="NAME", help="How that repository answers; names are below. Means --xds too.")
+def demo(port: int, admin_port: int, directory: Path | None, large: str, xds: bool, personality: str | None) -> None:
     """Serve an invented archive on 127.0.0.1, and print requests to try."""
     from gateway.problems import SettingsError
     from gateway.settings import load
@@ -101,7 +124,7 @@ def demo(port: int, admin_port: int, directory: Path | None, large: str, xds: bo
             place = _own_directory() if directory is None else directory.absolute()
             place.mkdir(parents=True, exist_ok=True)
             _lay_out(place, large)
-            configuration, more = _repository(place, stack) if xds else ("", ())
+            configuration, more = _repository(place, stack, personality) if xds or personality else ("", ())
             config = place / "demo.yaml"
             text = CONFIGURATION.format(port=port, admin_port=admin_port) + configuration
             config.write_text(text, encoding="utf-8")
@@ -129,18 +152,24 @@ def _announce(url: str, config: Path, tries: Try) -> None:
     sys.stdout.flush()
 
 
-def _repository(place: Path, stack: ExitStack) -> tuple[str, Try]:
+def _repository(place: Path, stack: ExitStack, personality: str | None) -> tuple[str, Try]:
     """Start a fake repository that lives as long as `stack`: the source that reads it, and what to try.
 
     Raises `OSError`.
     """
     from gateway.demo import archive_directory
-    from gateway.demo.xds import REPOSITORY, FakeRepository
+    from gateway.demo.xds import REPOSITORY, FakeRepository, named
     from gateway.demo.xds.background import in_background
     from gateway.demo.xds.documents import DEPRECATED, from_archive
     from gateway.ids.sealed import Address, Place, Seal
     from gateway.keyfile import read_key, write_key
 
+    try:
+        accepted = named(personality or "standard").accepts
+    except KeyError as error:
+        raise click.BadParameter(
+            f"there is no {error.args[0]!r}; --help names them.", param_hint="--personality"
+        ) from None
     documents = list(from_archive(archive_directory()))
     url = stack.enter_context(in_background(FakeRepository(documents)))
     path = place / "seal.key"
@@ -155,8 +184,16 @@ def _repository(place: Path, stack: ExitStack) -> tuple[str, Try]:
         name: seal.encode(Address.of(None, one.repository, one.unique_id))
         for name, one in (("letter", letter), ("deprecated", deprecated))
     }
+    whole = ids["letter"] or ""
+    ids["forged"] = whole[:-1] + ("2" if whole[-1] != "2" else "3")
     tries = [(what, command.format(url="{url}", repository=url, **ids)) for what, command in TRY_XDS]
-    return XDS_CONFIGURATION.format(url=url, repository=REPOSITORY), tries
+    source = XDS_CONFIGURATION.format(
+        url=url,
+        endpoint=f"{url}/personality/{personality}/repository" if personality else f"{url}/repository",
+        encoding="mtom" if "mtom" in accepted else min(accepted),
+        repository=REPOSITORY,
+    )
+    return source, tries
 
 
 def _own_directory() -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -52,13 +52,15 @@ def check(config: Path | None, as_json: bool, sample: int) -> None:
         for source in report.sources
         if source.option_error is not None
     ]
+    places = {source.name: console.option_places(source.options, config, source.name) for source in report.sources}
     if as_json:
         facts = {"code": report.code, "problems": [problem.as_dict() for problem in problems]}
-        click.echo(json.dumps(facts | {"sources": [_facts(source) for source in report.sources]}, indent=2))
+        sources = [_facts(source) | {"places": places[source.name]} for source in report.sources]
+        click.echo(json.dumps(facts | {"sources": sources}, indent=2))
     else:
         for problem in problems:
             console.show(problem)
-        _print_report(report, sample)
+        _print_report(report, sample, places)
     raise SystemExit(report.code)
 
 
@@ -75,7 +77,7 @@ def _settings_or_report(config: Path | None) -> Settings:
 
 def _facts(source: SourceReport) -> dict[str, Any]:
     facts = asdict(source)
-    del facts["option_error"]
+    del facts["option_error"], facts["options"]
     return facts | {"seconds": round(source.seconds, 3)}
 
 
@@ -104,7 +106,7 @@ def _progress() -> Iterator[Progress | None]:
         yield report
 
 
-def _print_report(report: Report, sample: int) -> None:
+def _print_report(report: Report, sample: int, places: Mapping[str, Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -118,20 +120,26 @@ def _print_report(report: Report, sample: int) -> None:
         table = Table(title=Text.assemble((source.name, "bold"), "  ", state), title_justify="left", show_header=False)
         table.add_column(style="dim", no_wrap=True)
         table.add_column(overflow="fold")
-        for name, value in _rows(source, sample):
+        for name, value in _rows(source, sample, places[source.name]):
             table.add_row(name, Text(value))
         out.print(table)
     words = {0: "All well.", 1: "Something does not answer as it should.", 2: "The configuration is wrong."}
     out.print(Text(words[report.code], style="bold"))
 
 
-def _rows(source: SourceReport, sample: int) -> Iterator[tuple[str, str]]:
+def _rows(source: SourceReport, sample: int, places: Sequence[str]) -> Iterator[tuple[str, str]]:
     """What the table of a source says, as pairs of a name and a sentence."""
     yield "adapter", source.adapter + {True: ", local disk", False: ", not local", None: ""}[source.local]
     rows = f", {source.rows:,} rows" if source.rows is not None else ""
     yield "ids", f"{source.scheme}{rows}, prefix {source.prefix!r}" if source.prefix else f"{source.scheme}{rows}"
     if source.state == "ok":
         yield "answer", f"in {source.seconds * 1000:.0f} ms"
+    elif source.state == "away":
+        for detail, place in zip(source.details, places, strict=True):
+            yield "problem", detail
+            if place:
+                yield "where", place
+        yield "until then", source.cure
     else:
         yield "problem", "\n".join(source.details)
         yield "cure", source.cure

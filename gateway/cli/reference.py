@@ -122,10 +122,20 @@ def _choice(name: str, about: str, model: type[BaseModel]) -> Iterator[str]:
 
 def _alternative(title: str, model: type[BaseModel]) -> Iterator[str]:
     yield f"##     {title}"
+    yield from _in_words(model, 3)
+
+
+def _in_words(model: type[BaseModel], depth: int) -> Iterator[str]:
+    indent = "## " + "  " * depth
+    inside = dict(_inside(model))
     for name in model.model_fields:
         shape = _shape(model, name)
-        text = f"{name} ({_shown(shape)}): {_full_about(shape, name)}"
-        yield from textwrap.wrap(text, WIDTH, initial_indent="##       ", subsequent_indent="##         ")
+        default = "" if _is_section(shape) else f" ({_shown(shape)})"
+        text = f"{name}{default}: {_full_about(shape, name)}"
+        yield from textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent + "  ")
+        for part in (name, f"{name}[]"):
+            if part in inside:
+                yield from _in_words(inside[part], depth + 2)
 
 
 def _explained(text: str, depth: int) -> list[str]:
@@ -148,6 +158,7 @@ def _sections() -> Iterator[tuple[str, str, type[BaseModel]]]:
         yield f"`sources.letters.ids`, scheme {scheme}", _words(model), model
     for adapter, options in _adapter_models():
         yield f"`sources.letters.options`, adapter {adapter}", _adapter_words(adapter), options
+        yield from _options_inside(f"`sources.letters.options`, adapter {adapter}", options)
     yield from _nested("`sources.letters.limits`", _shape(SourceSettings, "limits"))
 
 
@@ -158,6 +169,23 @@ def _nested(title: str, shape: Shape) -> Iterator[tuple[str, str, type[BaseModel
         inner = _shape(model, name)
         if _is_section(inner):
             yield from _nested(f"{title[:-1]}.{name}`", inner)
+
+
+def _options_inside(title: str, model: type[BaseModel]) -> Iterator[tuple[str, str, type[BaseModel]]]:
+    path, _, adapter = title.rpartition("`")
+    for name, inner in _inside(model):
+        deeper = f"{path}.{name}`{adapter}"
+        yield deeper, _words(inner), inner
+        yield from _options_inside(deeper, inner)
+
+
+def _inside(model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
+    """The sections below `model`, each with its key; "name[]" stands for those of a list."""
+    for name in model.model_fields:
+        shape = _shape(model, name)
+        for key, one in ((name, shape), (f"{name}[]", shape.child(0))):
+            if one is not None and len(one.models()) == 1:
+                yield key, one.models()[0]
 
 
 @cache

@@ -59,7 +59,7 @@ def _file_words(path: KeyPath, file: Path) -> Iterator[tuple[str, str]]:
             read_key(file)
         elif not file.is_file():
             yield f"There is no file {str(file)!r}.", where
-        elif not os.access(file, os.R_OK):
+        elif not os.access(file, os.R_OK, effective_ids=True):
             yield f"The file {str(file)!r} cannot be read.", "Let the account that runs the gateway read it."
     except FileNotFoundError:
         yield f"There is no file {str(file)!r}.", where

@@ -51,12 +51,20 @@ async def test_files_that_cannot_work_name_their_option(authority: Authority, tm
     one, other = authority.issue("one", client=True), authority.issue("other", client=True)
     text = tmp_path / "secret-4711.pem"
     text.write_text("no certificate")
+    torn = tmp_path / "torn.pem"
+    torn.write_bytes(one.certificate.read_bytes()[:200] + b"\n-----END CERTIFICATE-----\n")
     wrong: list[tuple[dict[str, Any], str, str]] = [
-        ({"ca": tmp_path / "secret-4711"}, "ca", "cannot be read (FileNotFoundError)"),
+        ({"ca": tmp_path / "secret-4711"}, "ca", "is not there"),
+        ({"ca": tmp_path}, "ca", "cannot be read"),
         ({"ca": text}, "ca", "holds no certificates"),
-        ({"certificate": tmp_path / "secret-4711"}, "certificate", "cannot be read"),
-        ({"certificate": text}, "certificate", "cannot be used"),
-        ({"certificate": one.certificate}, "certificate", "cannot be used"),
+        ({"certificate": tmp_path / "secret-4711"}, "certificate", "is not there"),
+        ({"certificate": tmp_path}, "certificate", "cannot be read (IsADirectoryError)"),
+        ({"certificate": text}, "certificate", "holds no certificate"),
+        ({"certificate": one.certificate}, "key", "holds no private key"),
+        ({"certificate": one.certificate, "key": tmp_path / "secret-4711"}, "key", "is not there"),
+        ({"certificate": one.certificate, "key": one.certificate}, "key", "holds no private key"),
+        ({"certificate": one.key, "key": one.certificate}, "certificate", "holds no certificate"),
+        ({"certificate": torn, "key": one.key}, "certificate", "is damaged"),
         ({"certificate": one.certificate, "key": other.key}, "certificate", "does not belong to the private key"),
         ({"certificate": one.certificate, "key": encrypted(one, "secret-4711")}, "key", "cannot be decrypted"),
     ]

@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,7 @@ async def test_a_name_that_nobody_knows() -> None:
 async def test_what_stands_in_the_way_of_documents(
     fake: FakeRepository, fault: str, kind: type[AdapterError] | None, words: str
 ) -> None:
-    fake.next(FAULTS[fault], times=3)
+    fake.next(FAULTS[fault], times=100)
     async with source(endpoint(fake)) as adapter:
         if kind is None:
             await adapter.probe()
@@ -179,6 +180,27 @@ async def test_a_repository_that_has_another_id(fake: FakeRepository) -> None:
         error = await found(adapter)
     assert isinstance(error, Unavailable)
     assert "correct `repository_unique_ids`" in error.detail
+
+
+async def test_every_repository_is_asked_until_all_were_well(fake: FakeRepository) -> None:
+    """A probe comes round every few seconds: each goes into the repository's own records."""
+    fake.shelf.put(replace(letter(3), repository="1.2.3.4711"))
+    async with source(endpoint(fake, repository_unique_ids=[REPOSITORY, "1.2.3.4711"])) as adapter:
+        await adapter.probe()
+        await adapter.probe()
+    assert [one.repository for exchange in fake.exchanges for one in exchange.documents] == [
+        REPOSITORY, "1.2.3.4711", REPOSITORY
+    ]  # fmt: skip
+
+
+async def test_other_ways_of_asking_are_tried_once(fake: FakeRepository) -> None:
+    fake.personality = FAULTS["fault-500-soap12"].on(fake.personality)
+    async with source(endpoint(fake)) as adapter:
+        await found(adapter)
+        first = len(fake.exchanges)
+        await found(adapter)
+    assert 3 < first < 15
+    assert len(fake.exchanges) - first <= 3
 
 
 async def test_several_faults_are_told_together(fake: FakeRepository) -> None:
@@ -265,7 +287,7 @@ async def test_a_client_certificate_of_a_stranger(authority: Authority, tmp_path
     options = {"ca": authority.file, "certificate": stranger.certificate, "key": stranger.key}
     error = await over_tls(authority.server(clients=True), **options)
     assert isinstance(error, CredentialsRejected)
-    assert "does not accept the client certificate" in error.detail
+    assert "does not know who issued the client certificate" in error.detail
 
 
 async def test_a_server_that_nobody_vouches_for(authority: Authority, tmp_path: Path) -> None:

@@ -53,7 +53,11 @@ class Reader:
         for number, document in enumerate(sorted((ARCHIVE / "discharge").rglob("*.pdf"))):
             shutil.copy(document, home / "srv" / "letters" / f"letter-{number}.pdf")
         (home / "archive" / "scans.csv").write_text("id,path\n")
-        (home / "run" / "secrets" / "smb").write_text("a password\n")
+        for name in ("smb", "client.password"):
+            (home / "run" / "secrets" / name).write_text("a password\n")
+        for name in ("seal", "seal-2026"):
+            (home / "run" / "secrets" / name).write_bytes(os.urandom(32))
+        (home / "run" / "secrets" / "assertion.xml").write_text("<Assertion/>\n")
         (self.work / "gateway.yaml").write_text(self.mapped(CONFIGURATION))
         self.environ = {
             **os.environ,

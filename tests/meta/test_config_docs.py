@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from pydantic import BaseModel
 
-from gateway.cli import reference
+from gateway.cli import main, reference
 from gateway.settings import Settings, load
 from gateway.settings.models import Section
 
@@ -50,6 +51,33 @@ def test_every_key_is_in_both_with_a_sentence(model: type[BaseModel]) -> None:
             row = re.search(rf"^\| `{name}` \| .+ \| .+ \| (.+) \|$", page, re.MULTILINE)
             assert row, name
             assert len(row[1]) > 10, name
+
+
+def test_keys_deep_inside_an_adapters_options_are_in_both() -> None:
+    """A list of sections, a section that may be null, and one in another: none of them hides its keys."""
+    sample, page = reference.sample(), reference.page()
+    for title in ("endpoints[]", "endpoints[].tls", "endpoints[].saml", "registry", "registry.timeouts"):
+        assert f"## `sources.letters.options.{title}`, adapter xds\n" in page
+    for name in (
+        "repository_unique_ids",
+        "request_encoding",
+        "assertion_file",
+        "server_hostname",
+        "between_bytes",
+        "use_for",
+    ):
+        assert re.search(rf"^\| `{name}` \| .{{10}}", page, re.MULTILINE), name
+        assert re.search(rf"^## +{name} \(", sample, re.MULTILINE), name
+
+
+EXAMPLES = sorted((PROJECT / "config" / "examples").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", [path for path in EXAMPLES if path.stem != "xds"], ids=lambda path: path.name)
+def test_an_example_works_as_it_is(path: Path) -> None:
+    """The one that needs a repository is tried in `test_xds_docs`."""
+    result = CliRunner().invoke(main, ["check", "--config", str(path)])
+    assert result.exit_code == 0, result.output
 
 
 def test_lines_have_one_of_three_meanings() -> None:

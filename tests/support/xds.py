@@ -192,11 +192,11 @@ class Authority:
         self.file = directory / f"{name.replace(' ', '-').lower()}.pem"
         self.file.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, name: str, *, client: bool = False) -> Pair:
+    def issue(self, name: str, *, client: bool = False, expired: bool = False) -> Pair:
         """A certificate for a server of this host name or address, or for a client of this name."""
         key = ec.generate_private_key(ec.SECP256R1())
         purpose = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
-        builder = _builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), self._name, key)
+        builder = _builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), self._name, key, expired=expired)
         builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False).add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
         )
@@ -212,10 +212,10 @@ class Authority:
         )
         return pair
 
-    def server(self, name: str = "127.0.0.1", *, clients: bool = False) -> ssl.SSLContext:
+    def server(self, name: str = "127.0.0.1", *, clients: bool = False, expired: bool = False) -> ssl.SSLContext:
         """A server's context; `clients` wants a certificate of this authority from each client (mutual TLS)."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        pair = self.issue(name)
+        pair = self.issue(name, expired=expired)
         context.load_cert_chain(pair.certificate, pair.key)
         if clients:
             context.verify_mode = ssl.CERT_REQUIRED
@@ -230,16 +230,19 @@ class Authority:
         return context
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, *, expired: bool = False
+) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
+    days = -1 if expired else 1
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - datetime.timedelta(days=3 if expired else 0, hours=1))
+        .not_valid_after(now + datetime.timedelta(days=days))
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -107,7 +108,14 @@ def test_the_environment_alone_is_enough() -> None:
 
 
 @pytest.mark.parametrize("path", [*sorted((PROJECT / "config").rglob("*.yaml"))], ids=lambda path: path.name)
-def test_every_file_in_config_loads(path: Path) -> None:
+def test_every_file_in_config_loads(path: Path, tmp_path: Path) -> None:
+    """Secrets that a site has are put where this test may; a copy then stands for the file that names them."""
+    text = path.read_text()
+    if "/run/secrets/" in text:
+        for name in re.findall(r"(?<=_file: )/run/secrets/(\w+)", text):
+            (tmp_path / name).write_bytes(bytes(32))
+        path = tmp_path / path.name
+        path.write_text(text.replace("/run/secrets/", f"{tmp_path}/"))
     assert load(path, {}).sources
 
 

@@ -215,12 +215,25 @@ def test_faults_of_security_are_about_the_gateways_own_credentials(code: str) ->
 def test_faults_that_mean_the_wrong_service(fault: Fault) -> None:
     meant = refused_by_fault(fault)
     assert type(meant) is Corrupt
-    assert "`url` is that of another service, such as the registry's" in meant.detail
+    assert "`url` is that of another service, a registry's" in meant.detail
+
+
+def test_an_assertion_that_is_not_understood_names_its_option() -> None:
+    meant = refused_by_fault(Fault("1.2", ("MustUnderstand",), not_understood=("{x}Security",)))
+    assert type(meant) is Corrupt
+    assert "remove `saml`" in meant.detail
+
+
+@pytest.mark.parametrize("code", ["MessageAddressingHeaderRequired", "InvalidAddressingHeader"])
+def test_faults_about_addressing_name_its_options(code: str) -> None:
+    meant = refused_by_fault(Fault("1.2", ("Sender", code)))
+    assert type(meant) is Corrupt
+    assert "correct `ws_addressing`" in meant.detail
 
 
 @pytest.mark.parametrize(
     "fault",
-    [Fault("1.2", ("MustUnderstand",)), Fault("1.2", ("Sender",), not_understood=("{x}Security",))],
+    [Fault("1.2", ("MustUnderstand",)), Fault("1.2", ("Sender",), not_understood=("{x}Action",))],
 )
 def test_headers_that_are_not_understood_name_the_switches(fault: Fault) -> None:
     meant = refused_by_fault(fault)
@@ -271,12 +284,20 @@ def test_why_a_connection_could_not_be_made(cause: Exception, kind: type[Adapter
 
 
 @pytest.mark.parametrize(
-    "reason", ["TLSV1_ALERT_UNKNOWN_CA", "SSLV3_ALERT_CERTIFICATE_EXPIRED", "SSLV3_ALERT_BAD_CERTIFICATE"]
+    ("reason", "words"),
+    [
+        ("TLSV1_ALERT_UNKNOWN_CA", "does not know who issued the client certificate"),
+        ("SSLV3_ALERT_CERTIFICATE_EXPIRED", "has expired"),
+        ("SSLV3_ALERT_CERTIFICATE_REVOKED", "was revoked"),
+        ("SSLV3_ALERT_UNSUPPORTED_CERTIFICATE", "none for clients"),
+        ("SSLV3_ALERT_BAD_CERTIFICATE", "does not accept the client certificate"),
+    ],
 )
-def test_a_certificate_that_is_not_accepted(reason: str) -> None:
+def test_a_certificate_that_is_not_accepted(reason: str, words: str) -> None:
     meant = unreached(wrapped(tls(reason)), secure=True, presenting=True)
     assert isinstance(meant, CredentialsRejected)
-    assert "does not accept the client certificate" in meant.detail
+    assert words in meant.detail
+    assert "`tls.certificate`" in meant.detail
 
 
 @pytest.mark.parametrize(

@@ -37,11 +37,12 @@ def test_the_bytes_are_those_of_the_file_without_what_an_envelope_cannot_have(be
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
-        (b"", "not well-formed"),
+        (b"", "is empty"),
+        (b"\n ", "is empty"),
         (b"<s:Assertion", "not well-formed"),
         (assertion() + assertion(), "not well-formed"),
         (b"<Assertion/>", "something else than one SAML 2.0 assertion"),
-        (f"<x>{assertion().decode()}</x>".encode(), "something else"),
+        (f"<x>{assertion().decode()}</x>".encode(), "something around it"),
         (assertion().replace(b"2.0", b"1.0"), "something else"),
         (b"<!DOCTYPE x>" + assertion(), "document type declaration"),
         (b'<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]>' + assertion("&e;"), "document type declaration"),
@@ -130,7 +131,9 @@ async def test_half_a_file_leaves_the_assertion_from_before_in_use(file: Path, s
     assert isinstance(services.log, RecordingLog)
     assert "not well-formed" in services.log.lines[0]
     clock.now += timedelta(minutes=10)
-    with pytest.raises(CredentialsRejected, match=r"`saml.assertion_file` is not well-formed XML: put a fresh one"):
+    with pytest.raises(
+        CredentialsRejected, match=r"`saml.assertion_file` is not well-formed XML: put a fresh assertion there"
+    ):
         await source.current()
 
 
