@@ -24,6 +24,7 @@ from gateway.ids import ManifestIds, SealedIds, TemplateIds
 from gateway.marked_yaml import flow
 from gateway.problems import sentence
 from gateway.protocol import profile
+from gateway.settings.caching import DiskCaching, MemoryCaching, NoCaching, RedisCaching
 from gateway.settings.explain import quantity_of, shown_default
 from gateway.settings.models import Settings, SourceSettings
 from gateway.settings.shape import Shape, options_model
@@ -39,6 +40,9 @@ ADAPTER = "filesystem"
 _EXAMPLES: Mapping[str, Any] = {"root": "./sample-archive", "file": "index.csv"}
 """What the sample writes for keys that must be set and declare no example."""
 
+KEEPING = (MemoryCaching, DiskCaching, RedisCaching)
+"""The backends that keep something, each with a table of its own."""
+
 _HEADER = """\
 ## Every key of the FHIR document gateway. `##` explains, `#` shows the default, and what has no mark must be set.
 ## Sizes: 512KB, 32MiB. Durations: 250ms, 5s, 2m, 1h. Relative paths begin at the directory of this file.
@@ -51,7 +55,13 @@ def sample() -> str:
     lines = [_HEADER.rstrip()]
     for name in Settings.model_fields:
         lines.append("")
-        lines += _sources() if name == "sources" else _key(Settings, name, 0)
+        match name:
+            case "sources":
+                lines += _sources()
+            case "cache":
+                lines += _cache()
+            case _:
+                lines += _key(Settings, name, 0)
     return "\n".join(lines) + "\n"
 
 
@@ -113,6 +123,15 @@ def _sources() -> Iterator[str]:
             yield from _key(SourceSettings, name, 2)
 
 
+def _cache() -> Iterator[str]:
+    """The section as it is without one, and beside it in words what the backends would take."""
+    yield from _explained(_about(_shape(Settings, "cache"), "cache"), 0)
+    yield "# cache:"
+    yield from _key(NoCaching, "backend", 1)
+    for model in KEEPING:
+        yield from _alternative(f"Or the backend {_backend(model)}:", model, 1)
+
+
 def _choice(name: str, about: str, model: type[BaseModel]) -> Iterator[str]:
     yield from _explained(about, 2)
     yield f"    {name}:"
@@ -120,22 +139,24 @@ def _choice(name: str, about: str, model: type[BaseModel]) -> Iterator[str]:
         yield from _key(model, inner, 3)
 
 
-def _alternative(title: str, model: type[BaseModel]) -> Iterator[str]:
-    yield f"##     {title}"
-    yield from _in_words(model, 3)
+def _alternative(title: str, model: type[BaseModel], depth: int = 3) -> Iterator[str]:
+    yield f"## {'  ' * (depth - 1)}{title}"
+    yield from _in_words(model, depth)
 
 
 def _in_words(model: type[BaseModel], depth: int) -> Iterator[str]:
     indent = "## " + "  " * depth
-    inside = dict(_inside(model))
+    inside: dict[str, list[type[BaseModel]]] = {}
+    for key, one in _inside(model):
+        inside.setdefault(key, []).append(one)
     for name in model.model_fields:
         shape = _shape(model, name)
         default = "" if _is_section(shape) else f" ({_shown(shape)})"
         text = f"{name}{default}: {_full_about(shape, name)}"
         yield from textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent + "  ")
         for part in (name, f"{name}[]"):
-            if part in inside:
-                yield from _in_words(inside[part], depth + 2)
+            for one in inside.get(part, ()):
+                yield from _in_words(one, depth + 2)
 
 
 def _explained(text: str, depth: int) -> list[str]:
@@ -149,7 +170,12 @@ def _explained(text: str, depth: int) -> list[str]:
 def _sections() -> Iterator[tuple[str, str, type[BaseModel]]]:
     """Title, sentence and model of every table, in the order of the page."""
     for name in Settings.model_fields:
-        if name != "sources":
+        if name == "cache":
+            for caching in (NoCaching, *KEEPING):
+                title = f"`cache`, backend {_backend(caching)}"
+                yield title, _words(caching), caching
+                yield from _options_inside(title, caching)
+        elif name != "sources":
             yield from _nested(f"`{name}`", _shape(Settings, name))
     about = f"{_words(SourceSettings)} `letters` stands for the name that you give it."
     yield "`sources.letters`", about, SourceSettings
@@ -184,8 +210,12 @@ def _inside(model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
     for name in model.model_fields:
         shape = _shape(model, name)
         for key, one in ((name, shape), (f"{name}[]", shape.child(0))):
-            if one is not None and len(one.models()) == 1:
-                yield key, one.models()[0]
+            for model_inside in one.models() if one is not None else ():
+                yield key, model_inside
+
+
+def _backend(model: type[BaseModel]) -> str:
+    return str(get_args(model.model_fields["backend"].annotation)[0])
 
 
 @cache

@@ -203,7 +203,7 @@ WRONG: dict[str, tuple[str, int | None, str, str, str]] = {
         "care-connect",
     ),
     "auth mode": (GOOD.replace("mode: none", "mode: jwt"), 1, "auth.mode", "Found: `jwt`", "Write `none`"),
-    "cache backend": (GOOD + "cache: {backend: redys}\n", 4, "cache.backend", "`redys`", "memory"),
+    "cache backend": (GOOD + "cache: {backend: redys}\n", 4, "cache.backend", "`redys`", "Did you mean `redis`"),
     "empty path": (GOOD + "spool: {directory: ''}\n", 4, "spool.directory", "path is empty", "remove the line"),
     "path is a number": (GOOD + "spool: {directory: 5}\n", 4, "spool.directory", "A path is expected", ""),
     "missing key file": (
