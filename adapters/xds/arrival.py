@@ -137,6 +137,8 @@ class Arrival:
         """Take in the next bytes of the answer; how many there were."""
         data = await self._answer.read()
         self._ended = not data
+        if self._ended and self._document is not None and self._outcome is None:
+            await self._answer.settle()
         for event in self._reader.feed(data) if data else self._reader.end(complete=self._answer.framed):
             match event:
                 case bytes():
