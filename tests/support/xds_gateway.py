@@ -4,7 +4,7 @@
         answer = await gateway.ask("care", letter(1), accept="application/fhir+json")
 
 Only the process is left out: the fake repository and the gateway share the test's event loop. What an operator sees is
-`gateway.records()`, the lines of the log. Composing blocks the loop, as every start does: tests that use this are marked
+`await gateway.records()`, the lines of the log. Composing blocks the loop, as every start does: tests that use this are marked
 `blocking_allowed`.
 """
 
@@ -70,8 +70,9 @@ class XdsGateway:
         """One request for a document; see `Service.ask`."""
         return await self.service.ask(f"/{base}/Binary/{self.id(source, document)}", **more)
 
-    def records(self) -> list[dict[str, Any]]:
-        """The lines of the log so far."""
+    async def records(self, requests: int = 1) -> list[dict[str, Any]]:
+        """The lines of the log, once there are at least so many of requests among them."""
+        await self.service.lines(requests)
         return [json.loads(line) for line in self.service.log.getvalue().splitlines()]
 
 
