@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from aiohttp import web
 from multidict import CIMultiDictProxy
 
-from adapters.contract import WHOLE
 from adapters.errors import Changed
 from gateway import errors
 from gateway.calls import Call
@@ -114,9 +113,10 @@ class Handlers:
         async with self.documents.open(told, span, version=version) as document:
             # Decided again from what was opened: it may not be what was looked at (C2).
             reply = plan(asked, document.facts, self.profile)
-            # An archive may state a size that it does not vouch for when it opens the document: then the whole is sent.
-            unsure = document.facts.size is None and document.content.span == WHOLE
-            if document.facts.version_id != facts.version_id or (reply.span != span and not unsure):
+            # What was opened as a whole can be answered in any part; its size may be known now, or no longer vouched for.
+            opened = document.content.span
+            whole = opened.start == 0 and opened.stop in (None, document.facts.size)
+            if document.facts.version_id != facts.version_id or (reply.span != span and not whole):
                 raise Changed("the document changed between the look and the open")
             return await self._send(request, reply, document, call)
 

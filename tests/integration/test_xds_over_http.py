@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.demo.xds import FakeRepository, large, letter
+from adapters.xds import arrival
+from gateway.demo.xds import FakeRepository, large, letter, unassembled
 from tests.support.xds import fake_repository
 from tests.support.xds_gateway import XdsGateway, options, xds_gateway
 
@@ -57,3 +58,13 @@ async def test_a_range_beyond_what_the_registry_states_gives_the_whole_when_ther
     fake.next("wrong-size", at="registry")  # it states one byte
     answer = await gateway.ask("asked-first", LONG, range="bytes=0-99")
     assert (answer.status, answer.body == LONG.data) == (200, True)
+
+
+async def test_a_range_of_a_document_whose_size_shows_only_when_it_is_read(
+    fake: FakeRepository, gateway: XdsGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The registry calls it not assembled yet, and so does not know its size; the repository then brings it at once."""
+    monkeypatch.setattr(arrival, "PATIENCE", 10.0)
+    document = fake.shelf.put(unassembled(3))
+    answer = await gateway.ask("verified", document, range="bytes=100-199")
+    assert (answer.status, answer.body == document.data[100:200]) == (206, True)
