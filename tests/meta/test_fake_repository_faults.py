@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 import zlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -303,6 +304,19 @@ async def test_a_break_may_stand_at_any_byte_of_the_document():
         answer = await answered("truncated", breaks=Break("close", after=after))
         assert answer.body.endswith(b"\r\n\r\n" + LETTER.data[:after])
         assert not answer.complete
+
+
+@pytest.mark.parametrize("how", ["reset", "close"])
+async def test_a_client_that_leaves_before_a_break_is_no_defect(how: Literal["reset", "close"]):
+    """The repository waits until the client has what was sent: a client that takes nothing and goes ends the wait."""
+    async with fake_repository(large(1_000_000)) as fake:
+        fake.next(FAULTS["reset"].but(breaks=Break(how, after=100_000)))
+        async with connect(fake.host, fake.port, receive_buffer=4096) as connection:
+            await connection.send(retrieve(large(1_000_000)).message("/repository"))
+            exchange = await fake.arrived()
+            while exchange.payload < 100_000:
+                await asyncio.sleep(0.01)
+        assert await exchange.ended() in (Ending.LEFT, Ending.BROKEN)
 
 
 async def test_what_was_sent_before_a_reset_arrives():
