@@ -15,16 +15,13 @@ from typing import Any
 
 import pytest
 
-from gateway.demo.xds import FAULTS, PERSONALITIES, Break, FakeRepository, Fault, large, letter
-from gateway.demo.xds.contents import Inline
+from gateway.demo.xds import PERSONALITIES, FakeRepository, Fault, letter
+from tests.faults.xds_breaks import BROKEN, LONG
 from tests.support.raw_http import Answer, Ending, connect, request
 from tests.support.xds import fake_repository
 from tests.support.xds_gateway import XdsGateway, options, xds_gateway
 
 pytestmark = pytest.mark.blocking_allowed
-
-LONG = large(2_000_000)
-"""Half of it is more than a reader is kept waiting for."""
 
 FORMS = {
     "native": ("R4", {}),
@@ -33,35 +30,6 @@ FORMS = {
 }
 
 SHORT = {"connect": "2s", "first_byte": "10s", "between_bytes": "300ms"}
-
-_PLAIN = {"packaging": "plain"}
-
-BROKEN: dict[str, tuple[str, Fault, str]] = {
-    # how the repository's answer is packed and framed, what goes wrong in it, and what the log says
-    "cut, with a length": ("standard", FAULTS["truncated"], "Unavailable: "),
-    "cut, in chunks": ("axis2", FAULTS["truncated"], "Unavailable: "),
-    "cut, framed by the connection": ("closing", FAULTS["truncated"], "Unavailable: "),
-    "cut, compressed": ("gzip", FAULTS["truncated"], "Unavailable: "),
-    "cut, compressed and framed by the connection": ("gzip", FAULTS["truncated"].but(framing="close"), "Corrupt: "),
-    "cut, inline": ("plain-soap12", FAULTS["truncated"], "Unavailable: "),
-    "cut, inline and framed by the connection": ("closing", FAULTS["truncated"].but(**_PLAIN), "Unavailable: "),
-    "cut, in base64 parts": ("base64-cte", FAULTS["truncated"], "Unavailable: "),
-    "cut, in quoted-printable parts": ("quoted-printable", FAULTS["truncated"], "Unavailable: "),
-    "reset, with a length": ("standard", FAULTS["reset"], "Unavailable: "),
-    "reset, in chunks": ("axis2", FAULTS["reset"], "Unavailable: "),
-    "reset, inline": ("inline", FAULTS["reset"], "Unavailable: "),
-    "reset, framed by the connection": ("closing", FAULTS["reset"], "Unavailable: "),
-    "stalled": ("standard", FAULTS["stall"], "TimedOut: "),
-    "stalled, inline": ("inline", FAULTS["stall"], "TimedOut: "),
-    "one byte missing": ("closing", Fault("b", "", {"breaks": Break("close", after=1_999_999)}), "Unavailable: "),
-    "a length that is too short": ("standard", FAULTS["length-short"], "Unavailable: "),
-    "spoilt base64": (
-        "inline",
-        Fault("b", "", {"packaging": "plain", "inline": Inline(spoil_at=2_000_000)}),
-        "Malformed: ",
-    ),
-    "a second part of the same id": ("standard", FAULTS["dup-cid"], "Malformed: "),
-}
 
 
 @pytest.fixture
@@ -88,7 +56,7 @@ async def whole(gateway: XdsGateway, source: str, form: str) -> bytes:
 
 @pytest.mark.parametrize("case", BROKEN)
 async def test_a_document_that_breaks_off_is_a_reset(fake: FakeRepository, tmp_path: Path, case: str) -> None:
-    personality, fault, reason = BROKEN[case]
+    personality, fault, error = BROKEN[case]
     fake.personality = PERSONALITIES[personality]
     async with xds_gateway(sources(fake), tmp_path) as gateway:
         for source in ("sized", "unsized"):
@@ -103,7 +71,7 @@ async def test_a_document_that_breaks_off_is_a_reset(fake: FakeRepository, tmp_p
     assert [(line["code"], line["outcome"], line["level"]) for line in lines] == [
         ("GW-END-001", "aborted", "warning")
     ] * 6
-    assert all(line["detail"].startswith(f"{reason}endpoint a: ") for line in lines)
+    assert all(line["detail"].startswith(f"{error}: endpoint a: ") for line in lines)
     assert [line["representation"] for line in lines] == ["native", "envelope", "envelope"] * 2
 
 
@@ -260,7 +228,7 @@ async def test_a_reference_to_a_file_is_not_opened(fake: FakeRepository, tmp_pat
 # --- what a repository calls a document ----------------------------------------------------------------------------
 
 INJECTIONS = (
-    "application/pdf\r\nX-Injected: yes", "application/pdf\nX-Injected: yes", "application/pdf\r\n\r\n<script>", 
+    "application/pdf\r\nX-Injected: yes", "application/pdf\nX-Injected: yes", "application/pdf\r\n\r\n<script>",
     "application/pdf; name=\"a\r\nX-Injected: yes\"", "application/pdf\u2028X-Injected: yes", "a/b/c", "x" * 5000 + "/y",
 )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Every fault of a repository through the gateway over HTTP: the status, the OperationOutcome and the log line are the table's."""
+"""Every fault of a repository, through the gateway over HTTP: status, OperationOutcome and log line are those of the table."""
 
 from __future__ import annotations
 
