@@ -179,7 +179,7 @@ MIME = (
 
 ENVELOPE = (
     Row("inline-invalid", UNUSABLE, "holds characters that are not base64"),
-    Row("raw-text", UNUSABLE, "base64"),
+    Row("raw-text", UNUSABLE, "holds characters that are not base64"),
     Row("doctype", UNUSABLE, "declares a document type, which SOAP forbids"),
     Row("entities", UNUSABLE, "declares a document type, which SOAP forbids"),
     Row("external-entity", UNUSABLE, "declares a document type, which SOAP forbids"),
