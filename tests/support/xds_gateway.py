@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -27,10 +28,13 @@ from gateway.ids.sealed import Address, Place, Seal
 from gateway.server import HttpServer, Pipeline
 from gateway.settings import load
 from gateway.telemetry import Telemetry
+from gateway.workers import SOURCE_THREADS
 from tests.support.raw_http import Answer
 from tests.support.service import Service
 
 KEY = bytes(range(32))
+
+PATIENCE = 20.0
 
 TIMEOUTS = {"connect": "5s", "first_byte": "10s", "between_bytes": "10s"}
 """Deadlines that nothing sound comes near, on a busy machine either."""
@@ -83,7 +87,9 @@ async def xds_gateway(sources: Mapping[str, Mapping[str, Any]], directory: Path)
     settings = await asyncio.to_thread(_settings, sources, prefixes, directory)
     log = io.StringIO()
     telemetry = Telemetry(form="json", stream=log, key=b"test")
+    before = set(threading.enumerate())
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(asyncio.to_thread, _await_threads, before)
         stack.push_async_callback(asyncio.to_thread, telemetry.close)
         composed = await stack.enter_async_context(opened(settings, telemetry=telemetry))
         assert not composed.failures, composed.failures
@@ -94,6 +100,13 @@ async def xds_gateway(sources: Mapping[str, Mapping[str, Any]], directory: Path)
         stack.callback(listener.close)
         port = listener.sockets[0].getsockname()[1]
         yield XdsGateway(Service(port, composed.sources, pipeline, telemetry, log), prefixes)
+
+
+def _await_threads(before: set[threading.Thread]) -> None:
+    """Wait until the threads of ids and sources have ended: nobody else does, and a busy machine is slow to let them."""
+    for thread in set(threading.enumerate()) - before:
+        if thread.name.startswith(("sealed-ids", SOURCE_THREADS)):
+            thread.join(PATIENCE)
 
 
 def _settings(sources: Mapping[str, Mapping[str, Any]], prefixes: Mapping[str, str], directory: Path) -> Any:
