@@ -143,9 +143,9 @@ def _time(text: str | None) -> datetime | None:
     """xs:dateTime; without a zone it is in UTC (SAML 2.0 core 1.3.3)."""
     try:
         time = datetime.fromisoformat((text or "").strip())
-    except ValueError:
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):  # the end of all times, in a zone behind UTC, means no limit either
         return None
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def _told(time: datetime) -> str:

@@ -173,7 +173,6 @@ class EnvelopeReader:
 
     def _parse(self, data: bytes) -> None:
         target = self._target
-        assert self._parser is not None
         if not target.begun and len(self._head) < _HEAD:
             self._head += data[:_HEAD]
         try:
@@ -191,6 +190,7 @@ class EnvelopeReader:
 
     def _parse_piece(self, piece: bytes) -> None:
         """The parser counts nothing that it does not tell of: namespaces, blanks in tags, what has not ended."""
+        assert self._parser is not None
         target, told = self._target, self._target.told
         in_content = target.in_content
         self._parser.feed(piece)
