@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from adapters.errors import Busy, Corrupt, NotFound
+from adapters.errors import Busy, Corrupt, NotFound, Unavailable
 from gateway.demo.xds import REPOSITORY, Document, FakeRepository, letter, on_demand, unassembled
 from tests.faults.test_xds_connections import canned, request, scripted
 from tests.support.xds import fake_repository
@@ -162,6 +162,14 @@ async def test_an_error_status_around_an_answer_that_says_nothing_is_what_it_say
         got = await read(adapter, locator(letter(1)))
     assert isinstance(got.error, Busy)
     assert got.error.retry_after == 9
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".local"])
+async def test_a_name_that_no_host_can_have_is_not_known(host: str) -> None:
+    async with source(endpoint(f"http://{host}/repository", allow_http=True)) as adapter:
+        got = await read(adapter, locator(letter(1)))
+    assert isinstance(got.error, Unavailable)
+    assert "name is not known here" in got.error.detail
 
 
 # --- facts ---------------------------------------------------------------------------------------------------------
