@@ -12,7 +12,16 @@ from typing import Any
 import pytest
 
 from adapters.errors import Busy, Corrupt, NotFound, Unavailable
-from gateway.demo.xds import REPOSITORY, Document, FakeRepository, letter, on_demand, unassembled
+from gateway.demo.xds import (
+    PERSONALITIES,
+    REPOSITORY,
+    Document,
+    FakeRepository,
+    large,
+    letter,
+    on_demand,
+    unassembled,
+)
 from tests.faults.test_xds_connections import canned, request, scripted
 from tests.support.xds import fake_repository
 from tests.support.xds_source import endpoint, locator, read, source
@@ -211,21 +220,26 @@ async def test_several_documents_without_their_ids_first_are_told_apart(fake: Fa
     assert (got.error, got.data) == (None, b"DEF")
 
 
+@pytest.mark.parametrize("personality", ["axis2", "root-last", "inline"])
 @pytest.mark.parametrize("verification", ["stream", "spool"])
-async def test_a_reader_who_leaves_at_any_moment_leaves_nothing_behind(fake: FakeRepository, verification: str) -> None:
+async def test_a_reader_who_leaves_at_any_moment_leaves_nothing_behind(
+    fake: FakeRepository, verification: str, personality: str
+) -> None:
+    fake.personality = PERSONALITIES[personality]
+    wanted = fake.shelf.put(large(2_000_000))
     given = endpoint(fake, verification=verification, max_connections=1)
     registry: dict[str, Any] = {"url": fake.endpoint("registry"), "use_for": ["verify"], "max_connections": 1}
     async with source(given, registry=registry) as adapter:
-        assert (await read(adapter, locator(letter(1)))).error is None
+        assert (await read(adapter, locator(wanted))).error is None
         before, tasks = len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())
-        for turns in range(120):
-            reading = asyncio.ensure_future(read(adapter, locator(letter(1))))
+        for turns in (*range(60), *range(60, 1500, 97)):
+            reading = asyncio.ensure_future(read(adapter, locator(wanted)))
             for _ in range(turns):
                 await asyncio.sleep(0)
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
-        got = await read(adapter, locator(letter(1)))
-        assert (got.error, got.data) == (None, letter(1).data)
+        got = await read(adapter, locator(wanted))
+        assert (got.error, got.data) == (None, wanted.data)
         for _ in range(500):
             if len(os.listdir("/proc/self/fd")) <= before and len(asyncio.all_tasks()) <= tasks:
                 break

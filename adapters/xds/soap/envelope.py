@@ -177,6 +177,8 @@ class EnvelopeReader:
             self._head += data[:_HEAD]
         try:
             for start in range(0, len(data), _PIECE):
+                if target.closed:
+                    return
                 self._parse_piece(data[start : start + _PIECE])
         except AdapterError:
             raise

@@ -401,6 +401,11 @@ def test_text_that_never_ends_keeps_memory_bounded(unending: bytes) -> None:
     assert peak < 8 << 20
 
 
+def test_what_follows_the_envelope_is_no_matter_however_long_it_is() -> None:
+    _, reader = events(in_body("<a/>") + b" " * (6 << 20))
+    assert reader.closed
+
+
 @pytest.mark.parametrize("step", [None, 4096])
 def test_a_long_section_of_a_document_is_read(step: int | None) -> None:
     data = bytes(range(256)) * 24_000
