@@ -99,6 +99,7 @@ class AssertionFile:
         self._services = services
         self._now = now
         self._seen: tuple[tuple[int, ...], Assertion] | None = None
+        self._told: str | None = None
 
     async def current(self) -> bytes:
         """As `Assertions.current`."""
@@ -123,11 +124,13 @@ class AssertionFile:
         except ValueError as error:
             reason = str(error)
         else:
-            self._seen = mark, assertion
+            self._seen, self._told = (mark, assertion), None
             return assertion
         if self._seen is not None and self._good(self._seen[1]):
             # Found in the middle of being written: the one from before is as good as it was.
-            self._services.log.warning("SAML assertion file not usable, the one from before is sent", reason=reason)
+            if reason != self._told:
+                self._told = reason
+                self._services.log.warning("SAML assertion file not usable, the one from before is sent", reason=reason)
             return self._seen[1]
         raise CredentialsRejected(f"the file of `saml.assertion_file` {reason}: put a fresh assertion there")
 
