@@ -164,7 +164,7 @@ class RetrievalReader:
     def _outcome(self, ending: Ending) -> Outcome:
         answer, stated = self._answer, self._answer.statement
         # Stacks that bind XML to objects write an empty element for a document that they do not have.
-        nothing = self._empty and (stated.failed or stated.status == "Failure")
+        nothing = self._empty and (stated.failed or stated.deferred or stated.status not in (None, "Success"))
         if ending is Ending.WHOLE and not nothing:
             return Whole(self._size)
         if ending is Ending.CUT:

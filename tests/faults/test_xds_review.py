@@ -98,6 +98,26 @@ async def test_an_error_beside_an_empty_element_is_no_empty_document(code: str, 
         assert got.before
 
 
+@pytest.mark.parametrize(
+    "status", [FAILURE, "urn:vendor:Unavailable", "urn:ihe:iti:2007:ResponseStatusType:PartialSuccess"]
+)
+async def test_an_empty_element_without_success_is_no_empty_document(status: str) -> None:
+    async with scripted(canned(retrieved(document(""), status=status))) as url, source(endpoint(url)) as adapter:
+        got = await read(adapter, locator(letter(1)))
+    assert type(got.error) is Corrupt
+
+
+async def test_an_empty_element_in_place_of_a_document_that_comes_later_is_none() -> None:
+    rim = "urn:oasis:names:tc:ebxml-regrep:xsd:rim:3.0"
+    slot = f'<r:ResponseSlotList><m:Slot xmlns:m="{rim}" name="DeferredProcessingRequired"/>'
+    body = retrieved(document("")).replace(
+        b"</r:RegistryResponse>", f"{slot}</r:ResponseSlotList></r:RegistryResponse>".encode()
+    )
+    async with scripted(canned(body)) as url, source(endpoint(url)) as adapter:
+        got = await read(adapter, locator(letter(1)))
+    assert isinstance(got.error, Busy)
+
+
 async def test_an_empty_document_with_a_warning_is_one() -> None:
     body = retrieved(document(""), code="XDSExtraMetadataNotSaved").replace(
         b"errorCode", b'severity="x:Warning" errorCode'
