@@ -201,7 +201,7 @@ class _Opening:
         arrival = self._arrival = self._adapter._arrival(self._endpoint, asked, answer, entry)
         try:
             document = await arrival.begin(wait_for_all=options.verification == "spool")
-        except NotFound:
+        except AdapterError:
             self._endpoint.note_misconfigured(arrival.code)
             raise
         facts = descriptor(
