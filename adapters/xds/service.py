@@ -253,6 +253,13 @@ class Answer:
         return "Content-Length" in headers or "chunked" in headers.get("Transfer-Encoding", "").lower()
 
     @property
+    def sized(self) -> bool:
+        """Whether the service said beforehand how long the body is. One that breaks off behind a proxy may be `framed`: the
+        proxy ends its own chunks in good order."""
+        headers = self._response.headers
+        return "Content-Length" in headers and "Transfer-Encoding" not in headers
+
+    @property
     def refusal(self) -> AdapterError | None:
         """What the HTTP status says where the body says nothing."""
         retry_after = _seconds(self._response.headers.get("Retry-After"))
