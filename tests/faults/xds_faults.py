@@ -118,16 +118,16 @@ SOAP = (
     Row("fault-action", UNUSABLE, "(fault Sender, ActionNotSupported)"),
     Row("requires-security", NOT_LET_IN, "(fault Sender, InvalidSecurity)"),
     Row("refuses-addressing", UNUSABLE, "`ws_addressing`"),
-    Row("wants-oid-prefix", UNKNOWN, "`repository_id_style: urn`", None, "the repository does not know itself",
+    Row("wants-oid-prefix", AWAY, "`repository_id_style: urn`", LATER, "the repository does not know itself",
         "XDSUnknownRepositoryId"),
     *_fine("refuses-security", "mtom-only", "one-document"),
 )  # fmt: skip
 
 STATED = (
     Row("XDSDocumentUniqueIdError", UNKNOWN, "no such document (XDSDocumentUniqueIdError)"),
-    Row("XDSUnknownRepositoryId", UNKNOWN, "(XDSUnknownRepositoryId)", None, "the repository does not know itself",
+    Row("XDSUnknownRepositoryId", AWAY, "(XDSUnknownRepositoryId)", LATER, "the repository does not know itself",
         "XDSUnknownRepositoryId"),
-    Row("XDSUnknownCommunity", UNKNOWN, "(XDSUnknownCommunity)", None, "the gateway does not know this community",
+    Row("XDSUnknownCommunity", AWAY, "(XDSUnknownCommunity)", LATER, "the gateway does not know this community",
         "XDSUnknownCommunity"),
     Row("XDSUnavailableCommunity", AWAY, "(XDSUnavailableCommunity)", LATER),
     Row("XDSMissingHomeCommunityId", UNUSABLE, "(XDSMissingHomeCommunityId)"),
@@ -140,7 +140,7 @@ STATED = (
     Row("XDSRegistryOutOfResources", BUSY, "(XDSRegistryOutOfResources)", 5),
     Row("XDSRegistryNotAvailable", AWAY, "(XDSRegistryNotAvailable)", LATER),
     Row("XDSMissingDocument", UNKNOWN, "no such document (XDSMissingDocument)"),
-    Row("XDSRepositoryWrongRepositoryUniqueId", UNKNOWN, "(XDSRepositoryWrongRepositoryUniqueId)", None,
+    Row("XDSRepositoryWrongRepositoryUniqueId", AWAY, "(XDSRepositoryWrongRepositoryUniqueId)", LATER,
         "the repository has another id", "XDSRepositoryWrongRepositoryUniqueId"),
     Row("XDSSqlError", UNUSABLE, "(XDSSqlError)"),
     Row("VendorSpecific-4711", UNUSABLE, "(VendorSpecific-4711)"),
