@@ -136,8 +136,9 @@ class _Opening:
 
     async def __aenter__(self) -> DirectDocument:
         source = self._documents.source(self._location)
-        # A local file gives any span of itself: opening it whole leaves every decision to what was opened (C2).
-        span = None if source.capabilities.local else self._span
+        # A local file gives any span of itself, and an archive without spans none: opening the whole leaves every decision
+        # to what was opened (C2).
+        span = self._span if source.capabilities.spans and not source.capabilities.local else None
         self._context = source.open(self._location.locator, span, version=self._version)
         document = DirectDocument(source, await self._context.__aenter__())
         try:

@@ -118,7 +118,10 @@ class Handlers:
         async with self.documents.open(told, span, version=version, known=facts.descriptor) as document:
             # Decided again from what was opened: it may not be what was looked at (C2).
             reply = plan(asked, document.facts, self.profile)
-            if reply.span != span or document.facts.version_id != facts.version_id:
+            # What was opened as a whole can be answered in any part; its size may be known now, or no longer vouched for.
+            opened = document.content.span
+            whole = opened.start == 0 and opened.stop in (None, document.facts.size)
+            if document.facts.version_id != facts.version_id or (reply.span != span and not whole):
                 raise Changed("the document changed between the look and the open")
             return await self._send(request, reply, document, call)
 

@@ -6,7 +6,6 @@ Reading and making them, and nothing about what a key is for. No message repeats
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 from pathlib import Path
 
@@ -14,6 +13,8 @@ KEY_BYTES = 32
 
 _LONGEST = 1024
 """Bytes of the longest key file that is read: a key with line ends, not a document."""
+
+_FROM_URL_SAFE = str.maketrans("-_", "+/")
 
 
 def read_key(path: Path) -> bytes:
@@ -43,7 +44,4 @@ def write_key(path: Path) -> bytes:
 
 
 def _base64(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except binascii.Error:
-        return base64.urlsafe_b64decode(text)
+    return base64.b64decode(text.translate(_FROM_URL_SAFE), validate=True)

@@ -90,12 +90,14 @@ class XdsAdapter(Adapter):
         return _Opening(self, locator, version)
 
     async def stat(self, locator: str, *, caller: Caller | None = None) -> Descriptor:
-        """From the registry where it is used for that, answers and knows the document; else from the repository."""
+        """From the registry where it is used for that, answers and knows the document as it is; else from the repository."""
         if "stat" in self._uses:
             key = DocumentKey.parse(locator)
             endpoint = self._routes.find(key)
             entry = await self._known(endpoint.asked(key))
-            if entry is not None:
+            # Of what is made when it is asked for the registry knows less than the repository says on opening, and the
+            # two must not disagree about the version.
+            if entry is not None and (entry.settled or self._by_hash):
                 return descriptor(key, endpoint.options, entry=entry, by_hash=self._by_hash)
         return await super().stat(locator)
 
@@ -139,7 +141,10 @@ class XdsAdapter(Adapter):
         return Arrival(
             answer,
             RetrievalReader(
-                asked, answer.status, answer.content_type, tolerance=Tolerance(raw_text=options.allow_raw_text)
+                asked,
+                answer.status,
+                answer.content_type,
+                tolerance=Tolerance(raw_text=options.allow_raw_text, no_close=answer.sized),
             ),
             spool=lambda: Spool(self.services, self.options.spool_directory, most=most or LARGEST),
             most=most,
@@ -196,7 +201,7 @@ class _Opening:
         arrival = self._arrival = self._adapter._arrival(self._endpoint, asked, answer, entry)
         try:
             document = await arrival.begin(wait_for_all=options.verification == "spool")
-        except NotFound:
+        except AdapterError:
             self._endpoint.note_misconfigured(arrival.code)
             raise
         facts = descriptor(

@@ -36,6 +36,9 @@ LOOK_AHEAD = 64 << 10
 PATIENCE = 0.025
 """Bytes of a document that are waited for before the first is handed on, and for how many seconds."""
 
+MOST_HELD = 8
+"""Documents that may be the one, kept until the answer says which is: a request for one has no use for more."""
+
 DRAIN_BYTES = 256 << 10
 DRAIN_SECONDS = 1.0
 """How much more of an answer is read when the document is whole, and for how long: its connection can then be kept."""
@@ -137,6 +140,8 @@ class Arrival:
         """Take in the next bytes of the answer; how many there were."""
         data = await self._answer.read()
         self._ended = not data
+        if self._ended and self._document is not None and self._outcome is None:
+            await self._answer.settle()
         for event in self._reader.feed(data) if data else self._reader.end(complete=self._answer.framed):
             match event:
                 case bytes():
@@ -158,6 +163,8 @@ class Arrival:
 
     async def _hold(self, key: int, data: bytes) -> None:
         if key not in self._held:
+            if len(self._held) == MOST_HELD:
+                raise Corrupt(f"the answer brings more than {MOST_HELD} documents before it says which they are")
             self._held[key] = self._spool()
         await self._held[key].write(data)
         if sum(spool.size for spool in self._held.values()) > (self._most or LARGEST):
@@ -207,6 +214,8 @@ class Arrival:
                     meant = answer.refusal or meant
                 raise meant
             case NoDocument(status, errors, deferred):
+                if not errors and not deferred and answer.refusal is not None:
+                    raise answer.refusal
                 raise refused(status, errors, deferred=deferred, corrections=self._corrections)
             case Foreign(instead):
                 raise answer.refusal or Corrupt(

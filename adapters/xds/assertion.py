@@ -99,6 +99,7 @@ class AssertionFile:
         self._services = services
         self._now = now
         self._seen: tuple[tuple[int, ...], Assertion] | None = None
+        self._told: str | None = None
 
     async def current(self) -> bytes:
         """As `Assertions.current`."""
@@ -123,11 +124,13 @@ class AssertionFile:
         except ValueError as error:
             reason = str(error)
         else:
-            self._seen = mark, assertion
+            self._seen, self._told = (mark, assertion), None
             return assertion
         if self._seen is not None and self._good(self._seen[1]):
             # Found in the middle of being written: the one from before is as good as it was.
-            self._services.log.warning("SAML assertion file not usable, the one from before is sent", reason=reason)
+            if reason != self._told:
+                self._told = reason
+                self._services.log.warning("SAML assertion file not usable, the one from before is sent", reason=reason)
             return self._seen[1]
         raise CredentialsRejected(f"the file of `saml.assertion_file` {reason}: put a fresh assertion there")
 
@@ -143,9 +146,9 @@ def _time(text: str | None) -> datetime | None:
     """xs:dateTime; without a zone it is in UTC (SAML 2.0 core 1.3.3)."""
     try:
         time = datetime.fromisoformat((text or "").strip())
-    except ValueError:
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):  # the end of all times, in a zone behind UTC, means no limit either
         return None
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def _told(time: datetime) -> str:

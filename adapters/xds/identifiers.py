@@ -21,6 +21,17 @@ def bare(identifier: str) -> str:
     return identifier
 
 
+def same_document(one: str, other: str) -> bool:
+    """Whether two DocumentUniqueIds are one: blanks, `urn:` and the letter case of a UUID say nothing."""
+    return bool(one) and _plain(one) == _plain(other)
+
+
+def _plain(identifier: str) -> str:
+    identifier = bare(identifier)
+    found = _uuid(identifier)
+    return found[1].lower() if found else identifier
+
+
 def home_on_the_wire(home: str) -> str:
     """A homeCommunityId as requests have it: `urn:oid:` and the OID (IHE ITI TF-3, 4.2.3.2.12)."""
     return _OID + home

@@ -36,7 +36,8 @@ _MEANINGS: dict[str, Meaning] = {
     # The specification has one code for "unknown", "withdrawn" and "not for you".
     "XDSDocumentUniqueIdError": "not_found",
     "XDSMissingDocument": "not_found",
-    **dict.fromkeys(_MISCONFIGURED, "not_found"),
+    # These say nothing about the document: it was asked for in the wrong place.
+    **dict.fromkeys(_MISCONFIGURED, "unavailable"),
     "XDSRepositoryBusy": "busy",
     "XDSRepositoryOutOfResources": "busy",
     "XDSRegistryBusy": "busy",

@@ -244,8 +244,8 @@ async def _judge(endpoint: Endpoint, reader: _Reader, *, suspect: bool) -> None:
         raise _NotUnderstood(Unavailable(f"{cure} ({error.code})"), unknown_repository=of_repository)
     if error is not None:
         meant = refused(stated.status, stated.errors, deferred=stated.deferred, corrections=endpoint.options.error_map)
-        # "Not found" is the good answer, and repositories have many codes for it.
-        if not isinstance(meant, NotFound | Corrupt):
+        # "Not found" is the good answer, and repositories have many codes for it; so is that nobody has this repository.
+        if misconfigured(error.code) is None and not isinstance(meant, NotFound | Corrupt):
             raise meant
 
 

@@ -12,7 +12,7 @@ from adapters.contract import Services
 from adapters.errors import Corrupt, NotFound
 from adapters.xds.assertion import AssertionFile
 from adapters.xds.failures import attributed, refused_by_fault
-from adapters.xds.identifiers import bare, home_on_the_wire
+from adapters.xds.identifiers import home_on_the_wire, same_document
 from adapters.xds.locator import DocumentKey
 from adapters.xds.options import Registry as RegistryOptions
 from adapters.xds.outcome import refused
@@ -82,11 +82,21 @@ async def read_entries(answer: Answer) -> EntriesReader:
         raise refused_by_fault(reader.fault)
     if not reader.answered:
         raise Corrupt("the service answers, and not as a registry does: correct the registry's `url`")
-    if any(not error.warning for error in reader.errors) and not reader.entries:
+    if not reader.entries:
+        _refuse_unless_empty(answer, reader)
+    return reader
+
+
+def _refuse_unless_empty(answer: Answer, reader: EntriesReader) -> None:
+    """Raise what went wrong, unless the registry says that it has no entry: with success, or with an error that means so."""
+    if reader.failed:
         meant = refused(reader.status, reader.errors, deferred=False, corrections={})
         if not isinstance(meant, NotFound):
             raise meant
-    return reader
+    elif answer.refusal is not None:
+        raise answer.refusal
+    elif reader.status != "Success":
+        raise Corrupt(f"the registry states {reader.status or 'no status'} and brings neither an entry nor an error")
 
 
 def speaking(entries: Iterable[Entry], key: DocumentKey) -> Entry | None:
@@ -94,6 +104,6 @@ def speaking(entries: Iterable[Entry], key: DocumentKey) -> Entry | None:
     fitting = (
         entry
         for entry in entries
-        if entry.document == bare(key.document) and entry.repository in (None, key.repository)
+        if same_document(entry.document, key.document) and entry.repository in (None, key.repository)
     )
     return min(fitting, key=lambda entry: entry.status != "Approved", default=None)

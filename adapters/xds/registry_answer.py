@@ -90,6 +90,11 @@ class EntriesReader:
         return self._statement.status
 
     @property
+    def failed(self) -> bool:
+        """Whether there is an error that is no mere warning."""
+        return self._statement.failed
+
+    @property
     def entries(self) -> list[Entry]:
         """The entries, in the registry's order."""
         return [_entry(found) for found in self._found]

@@ -1,8 +1,8 @@
 """What the answer to a RetrieveDocumentSet means, as it arrives (ITI-43 and ITI-39; IHE ITI TF-2 3.43 and 3.39).
 
 Rules of this module: no I/O, no clock; the vocabulary of XDS and nothing of MIME or SOAP, which `adapters.xds.soap` reads.
-The order of judgement is "document, then errors, then status", and no byte is handed out before it is certain that it
-belongs to the document asked for.
+The order of judgement is "document, then errors, then status", where a document without a byte is one only if nothing failed.
+No byte is handed out before it is certain that it belongs to the document asked for.
 
     reader = RetrievalReader(DocumentKey(None, "1.2.3.4.5", "1.2.3.4.5.6^7"), 200, response.headers.get("Content-Type"))
     async for chunk in response.content.iter_any():
@@ -115,6 +115,8 @@ class RetrievalReader:
         self._answer = Answer(asked, may_bring=200 <= status < 300)
         self._reader = DocumentReader(content_type, self._answer, limits=limits, tolerance=tolerance)
         self._size = 0
+        self._held: set[int] = set()
+        self._empty = True
         self._over = False
         self._deaf = False
 
@@ -147,18 +149,23 @@ class RetrievalReader:
             match event:
                 case bytes():
                     self._size += len(event)
+                    self._empty = False
                     events += _pieces(event)
                 case Begun(content, held):
+                    self._empty = held not in self._held
                     events.append(Found(self._answer.document(content), held))
                 case Held(key, data):
+                    self._held.add(key)
                     events += [Held(key, piece) for piece in _pieces(data)]
                 case Ending():
                     events.append(self._finish(self._outcome(event)))
         return events
 
     def _outcome(self, ending: Ending) -> Outcome:
-        answer = self._answer
-        if ending is Ending.WHOLE:
+        answer, stated = self._answer, self._answer.statement
+        # Stacks that bind XML to objects write an empty element for a document that they do not have.
+        nothing = self._empty and (stated.failed or stated.deferred or stated.status not in (None, "Success"))
+        if ending is Ending.WHOLE and not nothing:
             return Whole(self._size)
         if ending is Ending.CUT:
             return Truncated(self._size)
@@ -168,7 +175,6 @@ class RetrievalReader:
             raise WrongDocument
         if answer.brought_nothing:
             raise Malformed("the answer names the document and does not hold it")
-        stated = answer.statement
         return NoDocument(stated.status, tuple(stated.errors), stated.deferred)
 
     def _finish(self, outcome: Outcome) -> Outcome:

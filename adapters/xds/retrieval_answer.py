@@ -6,10 +6,9 @@ DocumentUniqueId is; a repository or a community that is called otherwise is for
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
-from adapters.xds.identifiers import bare
+from adapters.xds.identifiers import bare, same_document
 from adapters.xds.locator import DocumentKey
 from adapters.xds.retrieval_errors import Statement
 from adapters.xds.soap import Closed, ContentOpened, Fault, Malformed, Opened
@@ -27,8 +26,6 @@ _FIELDS = {
         "mimeType",
     )
 }
-
-_UUID = re.compile(r"(?:urn:uuid:)?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +75,7 @@ class Answer:
     @property
     def brought_nothing(self) -> bool:
         """The document asked for is named, nothing says that it failed, and its bytes are not there."""
-        failed = any(not error.warning for error in self.statement.errors)
-        return not failed and any(not one.holds and self._is_asked(one) for one in self._responses)
+        return not self.statement.failed and any(not one.holds and self._is_asked(one) for one in self._responses)
 
     def read(self, event: Opened | Closed | Fault | ContentOpened) -> None:
         match event:
@@ -132,19 +128,8 @@ class Answer:
         )
 
     def _is_asked(self, response: _Response) -> bool:
-        return _same(response.stated.get("DocumentUniqueId", ""), self._asked.document)
+        return same_document(response.stated.get("DocumentUniqueId", ""), self._asked.document)
 
 
 def _identifier(text: str | None) -> str | None:
     return None if text is None else bare(text)
-
-
-def _same(stated: str, asked: str) -> bool:
-    """Whether two DocumentUniqueIds are one: blanks, `urn:` and the letter case of a UUID say nothing."""
-    return bool(stated) and _plain(stated) == _plain(asked)
-
-
-def _plain(identifier: str) -> str:
-    identifier = bare(identifier)
-    uuid = _UUID.fullmatch(identifier)
-    return uuid[1].lower() if uuid else identifier

@@ -42,6 +42,11 @@ class Statement:
         self.errors: list[RegistryError] = []
         self.deferred = False
 
+    @property
+    def failed(self) -> bool:
+        """Whether there is an error that is no mere warning."""
+        return any(not error.warning for error in self.errors)
+
     def read(self, opened: Opened) -> None:
         """An element begins that may be one of them."""
         attributes = opened.attributes

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from types import TracebackType
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from adapters.contract import Services
@@ -32,6 +34,9 @@ CONNECTING = 0.8
 """The part of the gateway's own deadline that a connection may use up."""
 
 LONGEST_RETRY_AFTER = 3600.0
+
+SURPLUS_SECONDS = 0.02
+"""How long bytes behind an answer are waited for, where its stated length alone says that it is whole."""
 
 _ACCEPT = "multipart/related, application/xop+xml, application/soap+xml, text/xml"
 
@@ -135,6 +140,7 @@ class SoapService:
         if sent.soap_action is not None:
             headers["SOAPAction"] = sent.soap_action
         response: aiohttp.ClientResponse | None = None
+        connection = None
         try:
             async with asyncio.timeout(options.timeouts.connect + options.timeouts.first_byte):
                 response = await session.post(
@@ -145,11 +151,13 @@ class SoapService:
                     ssl=True if context is None else context,
                     server_hostname=None if context is None else options.tls.server_hostname,
                 )
+                connection = response.connection and response.connection.protocol
                 first = await response.content.readany()
             if not first and response.status == 200:
                 empty = Corrupt("the service answered with nothing, not even an envelope")
                 raise _Unanswered(empty)
-            return Answer(response, first, between_bytes=options.timeouts.between_bytes, presenting=self.presenting)
+            between = options.timeouts.between_bytes
+            return Answer(response, connection, first, between_bytes=between, presenting=self.presenting)
         except BaseException as error:
             if response is not None:
                 response.close()
@@ -215,12 +223,21 @@ class Call:
 class Answer:
     """An HTTP answer whose first bytes are there. `content_type` is the header field, as it stands there."""
 
-    __slots__ = ("_between", "_body", "_first", "_pieces", "_presenting", "_response", "content_type", "status")
+    __slots__ = (
+        "_between", "_body", "_connection", "_first", "_pieces", "_presenting", "_response", "content_type", "status",
+    )  # fmt: skip
 
     def __init__(
-        self, response: aiohttp.ClientResponse, first: bytes, *, between_bytes: float, presenting: bool
+        self,
+        response: aiohttp.ClientResponse,
+        connection: ResponseHandler | None,
+        first: bytes,
+        *,
+        between_bytes: float,
+        presenting: bool,
     ) -> None:
         self._response = response
+        self._connection = connection
         self._first = first
         self._between = between_bytes
         self._presenting = presenting
@@ -234,6 +251,13 @@ class Answer:
         """Whether HTTP itself says where the body ends; else a lost connection looks like its end."""
         headers = self._response.headers
         return "Content-Length" in headers or "chunked" in headers.get("Transfer-Encoding", "").lower()
+
+    @property
+    def sized(self) -> bool:
+        """Whether the service said beforehand how long the body is. One that breaks off behind a proxy may be `framed`: the
+        proxy ends its own chunks in good order."""
+        headers = self._response.headers
+        return "Content-Length" in headers and "Transfer-Encoding" not in headers
 
     @property
     def refusal(self) -> AdapterError | None:
@@ -251,6 +275,18 @@ class Answer:
                 self._body.end()
                 return b""
             self._pieces = self._body.feed(data)
+
+    async def settle(self) -> None:
+        """Raise `Unavailable` when more comes than the stated length, at the end of an answer that nothing else says is whole.
+
+        A service that counts characters in place of bytes states too small a length; what was read then lacks its end.
+        """
+        if self._connection is None or "Content-Length" not in self._response.headers:
+            return
+        if self._connection.exception() is None:
+            await asyncio.sleep(SURPLUS_SECONDS)
+        if isinstance(self._connection.exception(), HttpProcessingError):
+            raise Unavailable("the answer goes on behind the length that it states")
 
     def close(self) -> None:
         """Let go of the connection: closed, unless the body was read to its end and the session has it back already."""

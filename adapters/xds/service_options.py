@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from adapters.xds.request import AddressingHeader
+from adapters.xds.request import AddressingHeader, escaped
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _duration = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h)", re.ASCII).fullmatch
@@ -37,6 +37,13 @@ def _seconds(value: Any) -> Any:
     if match is None:
         raise wrong("This is not a duration.", "Write a number and one of ms, s, m, h, as in 60s.")
     return float(match[1]) * _UNITS[match[2]]
+
+
+def _has_port(url: str) -> bool:
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
 
 
 def _is_loopback(url: str) -> bool:
@@ -140,11 +147,22 @@ class Service(Section):
     @field_validator("url")
     @classmethod
     def _an_address(cls, value: str) -> str:
-        if not _url(value):
+        if not _url(value) or not _has_port(value):
             raise wrong(
                 "This is not the address of a service.",
                 "Write it as in https://xds.trust.local:8443/repository, without user, password, blanks and #.",
             )
+        return value
+
+    @field_validator("wsa_to")
+    @classmethod
+    def _sayable(cls, value: str | None) -> str | None:
+        try:
+            escaped(value or "")
+        except ValueError:
+            raise wrong(
+                "This holds a character that XML does not have.", "Write the address that the service expects."
+            ) from None
         return value
 
     @field_validator("ws_addressing")

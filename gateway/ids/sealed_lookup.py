@@ -35,6 +35,7 @@ class Lookup:
         self._path = path
         self._listed = listed
         self._locators: dict[str, str] = {}
+        self._ids: dict[str, tuple[str, ...]] = {}
         self._seen: Version | None = None
         self.failure: ManifestError | None = None
         """Why the file as it is now cannot be used; what was read before stays in use."""
@@ -53,7 +54,11 @@ class Lookup:
             version = _version(self._path)
             if version != self._seen:
                 self._seen = _NOT_READ
-                self._locators = {id: locator for locator in locators(self._path) for id in self._listed(locator)}
+                # A line more is no reason to compute the ids of all others again: that takes seconds of a long file.
+                self._ids = {
+                    locator: self._ids.get(locator) or tuple(self._listed(locator)) for locator in locators(self._path)
+                }
+                self._locators = {id: locator for locator, ids in self._ids.items() for id in ids}
                 self._seen, self.failure = version, None
         except ManifestError as error:
             self._seen, self.failure = version, error

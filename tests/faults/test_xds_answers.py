@@ -69,8 +69,8 @@ REFUSED: dict[str, type[AdapterError]] = {
     "refuses-addressing": Corrupt,
     # what the repository states
     "XDSDocumentUniqueIdError": NotFound,
-    "XDSUnknownRepositoryId": NotFound,
-    "XDSUnknownCommunity": NotFound,
+    "XDSUnknownRepositoryId": Unavailable,
+    "XDSUnknownCommunity": Unavailable,
     "XDSUnavailableCommunity": Unavailable,
     "XDSMissingHomeCommunityId": Corrupt,
     "XDSRepositoryBusy": Busy,
@@ -82,7 +82,7 @@ REFUSED: dict[str, type[AdapterError]] = {
     "XDSRegistryOutOfResources": Busy,
     "XDSRegistryNotAvailable": Unavailable,
     "XDSMissingDocument": NotFound,
-    "XDSRepositoryWrongRepositoryUniqueId": NotFound,
+    "XDSRepositoryWrongRepositoryUniqueId": Unavailable,
     "XDSSqlError": Corrupt,
     "VendorSpecific-4711": Corrupt,
     "code-as-urn": NotFound,
@@ -93,7 +93,7 @@ REFUSED: dict[str, type[AdapterError]] = {
     "wrong-id": WrongDocument,
     "missing-id": WrongDocument,
     "deferred": Busy,
-    "wants-oid-prefix": NotFound,
+    "wants-oid-prefix": Unavailable,
     # MIME and XML
     "dangling-cid": Malformed,
     "http-include": ForbiddenReference,

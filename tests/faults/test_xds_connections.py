@@ -302,6 +302,42 @@ async def test_an_answer_that_is_whole_and_yet_not_the_whole_document() -> None:
     assert "ended before the document did" in got.error.detail
 
 
+@pytest.mark.parametrize("pause", [0.0, 0.005])
+async def test_a_stated_length_that_is_too_small_is_no_end(pause: float) -> None:
+    """Nothing but the length says where the last part ends, and more comes: the service counted something else than bytes."""
+    part = (
+        b'--b\r\nContent-Type: application/xop+xml\r\n\r\n<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Body>'
+        b'<x:RetrieveDocumentSetResponse xmlns:x="urn:ihe:iti:xds-b:2007"><x:DocumentResponse><x:RepositoryUniqueId>%b'
+        b"</x:RepositoryUniqueId><x:DocumentUniqueId>%b</x:DocumentUniqueId><x:Document>"
+        b'<Include xmlns="http://www.w3.org/2004/08/xop/include" href="cid:d@x"/></x:Document></x:DocumentResponse>'
+        b"</x:RetrieveDocumentSetResponse></s:Body></s:Envelope>\r\n--b\r\nContent-ID: <d@x>\r\n\r\na letter"
+    ) % (letter(1).repository.encode(), letter(1).unique_id.encode())
+    surplus = b" that goes on\r\n--b--\r\n"
+
+    def answering(rest: bytes) -> Answer:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await request(reader)
+            kind = b"Content-Type: multipart/related; boundary=b"
+            writer.write(b"HTTP/1.1 200 OK\r\n%b\r\nContent-Length: %d\r\n\r\n" % (kind, len(part)))
+            await writer.drain()
+            await asyncio.sleep(0.05)  # the head has been read by itself
+            writer.write(part + (b"" if pause else rest))
+            await writer.drain()
+            await asyncio.sleep(pause)
+            writer.write(rest if pause else b"")
+            await reader.read()
+
+        return answer
+
+    async with scripted(answering(b"")) as url, source(endpoint(url)) as adapter:
+        got = await read(adapter, locator(letter(1)))
+        assert (got.error, got.data) == (None, b"a letter")
+    async with scripted(answering(surplus)) as url, source(endpoint(url)) as adapter:
+        got = await read(adapter, locator(letter(1)))
+    assert isinstance(got.error, Unavailable)
+    assert "behind the length" in got.error.detail
+
+
 async def test_compression_without_its_checksum_is_not_whole() -> None:
     packed = gzip.compress(inline(b"a letter"))
     async with scripted(canned(packed, b"Content-Encoding: gzip")) as url, source(endpoint(url)) as adapter:

@@ -54,6 +54,14 @@ async def test_every_personality_passes(fake: FakeRepository, name: str) -> None
         await adapter.probe()
 
 
+async def test_a_gateway_without_repositories_of_its_own_passes(fake: FakeRepository) -> None:
+    """It is asked for a repository that nobody has, and says so."""
+    given = endpoint(fake.endpoint("gateway"), transaction="iti39", home_community_id=HOME, repository_unique_ids=[])
+    fake.next("XDSUnknownRepositoryId", at="gateway")
+    async with source(given) as adapter:
+        await adapter.probe()
+
+
 async def test_a_gateway_of_another_community_passes(fake: FakeRepository) -> None:
     given = endpoint(
         fake.endpoint("gateway"), transaction="iti39", home_community_id=HOME, repository_unique_ids=[REPOSITORY]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 import zlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from gateway.demo.xds import FAULTS, PERSONALITIES, Break, Document, Ending, Stored, large, letter, named
 from gateway.demo.xds.faults import RETRIEVE_CODES, UNKNOWN_CODES
+from gateway.demo.xds.sending import Sender
 from tests.meta.xds_oracle import NAMES, Reading, read
 from tests.support.raw_http import Answer, connect
 from tests.support.raw_http import Ending as Wire
@@ -303,6 +305,24 @@ async def test_a_break_may_stand_at_any_byte_of_the_document():
         answer = await answered("truncated", breaks=Break("close", after=after))
         assert answer.body.endswith(b"\r\n\r\n" + LETTER.data[:after])
         assert not answer.complete
+
+
+@pytest.mark.parametrize("how", ["reset", "close"])
+async def test_a_client_that_left_before_a_break_is_no_defect(how: Literal["reset", "close"]):
+    """The connection may be gone by the time the answer comes to its break; the repository tells that by an `OSError`."""
+    lost: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
+
+    async def connected(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+        await asyncio.sleep(0.01)
+        try:
+            await Sender(writer, asyncio.Event()).stop(Break(how))
+        except BaseException as error:
+            lost.set_result(error)
+
+    async with await asyncio.start_server(connected, "127.0.0.1", 0) as server:
+        async with connect(*server.sockets[0].getsockname()):
+            assert isinstance(await lost, OSError)
 
 
 async def test_what_was_sent_before_a_reset_arrives():

@@ -2,8 +2,8 @@
 
 Rules of this module: it holds back a delimiter's length of a part's bytes, and hands on all others without looking at each; a
 chunk in which nothing begins or ends is handed on as the object it came as. It believes delimiters alone: a part's own
-Content-Length is compared, never used. Which line ends count is decided by the first boundary line, so that a payload which
-holds a boundary after the other kind of line end stays whole.
+Content-Length is compared, and used only where no delimiter came. Which line ends count is decided by the first boundary line,
+so that a payload which holds a boundary after the other kind of line end stays whole.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ class PartEnd(enum.Enum):
     DELIMITED = enum.auto()
     """A boundary followed: it is whole."""
     UNDELIMITED = enum.auto()
-    """The body ended where it should, but without the closing boundary: what came is whole as far as HTTP can tell."""
+    """The body ended where it should, but without the closing boundary: what came is whole as far as HTTP and the part's own
+    Content-Length, if it has one, can tell."""
     CUT = enum.auto()
     """The body broke off within it."""
 
@@ -221,6 +222,10 @@ class Splitter:
                 return
         begun = self._data.startswith(self._eol + b"-")
         if not complete or (begun and self._data != self._delimiter):
+            events.append(PartEnd.CUT)
+            return
+        missing = self._stated is not None and self._stated > self._received + len(self._data) - self._payload
+        if missing and not begun:
             events.append(PartEnd.CUT)
             return
         self.quirks.add("no-close")

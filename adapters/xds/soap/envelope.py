@@ -13,7 +13,7 @@ import re
 from lxml import etree  # type: ignore[import-untyped]
 
 from adapters.errors import AdapterError
-from adapters.xds.mtom.failures import Malformed
+from adapters.xds.mtom.failures import LimitExceeded, Malformed
 from adapters.xds.soap.events import EnvelopeEvent, folded
 from adapters.xds.soap.failures import NotSoap
 from adapters.xds.soap.limits import Limits
@@ -45,6 +45,13 @@ _LONGEST_SPELLING = 5
 LONGEST_TAG = 16 * 1024
 """Bytes of a tag that are kept until it ends; a longer one is read all the same, in pieces."""
 
+LONGEST_SILENCE = 1 << 20
+LONGEST_SECTION = 10 << 20
+"""Bytes that the parser may take without telling of anything, outside documents and in them: a tag, a comment or a CDATA
+section that does not end, all of which it keeps, and then reads at one go."""
+
+_PIECE = 64 << 10
+
 
 class EnvelopeReader:
     """Reads one envelope. `feed` raises `Malformed` (`NotSoap`) and `LimitExceeded`; one that raised is finished.
@@ -56,13 +63,16 @@ class EnvelopeReader:
         self, content: frozenset[str] = frozenset(), *, limits: Limits | None = None, raw_text: bool = False
     ) -> None:
         self.quirks: set[str] = set()
-        self._target = Target(frozenset(map(folded, content)), limits or Limits(), raw_text, self.quirks)
+        self._limits = limits or Limits()
+        self._target = Target(frozenset(map(folded, content)), self._limits, raw_text, self.quirks)
         self._parser: etree.XMLParser | None = None
         self._opening = None if raw_text or not content else _opening_tag(content)
         self._head = b""
         self._marked = False
         self._kept = b""
         self._in_text = False
+        self._parsed = 0
+        self._silence = 0
 
     @property
     def closed(self) -> bool:
@@ -163,11 +173,13 @@ class EnvelopeReader:
 
     def _parse(self, data: bytes) -> None:
         target = self._target
-        assert self._parser is not None
         if not target.begun and len(self._head) < _HEAD:
             self._head += data[:_HEAD]
         try:
-            self._parser.feed(data)
+            for start in range(0, len(data), _PIECE):
+                if target.closed:
+                    return
+                self._parse_piece(data[start : start + _PIECE])
         except AdapterError:
             raise
         except (etree.LxmlError, ValueError) as error:
@@ -177,6 +189,21 @@ class EnvelopeReader:
                 raise self._foreign() from None
             code = getattr(error, "code", 0)
             raise Malformed(f"the answer is not well-formed XML (libxml2 error {code})") from None
+
+    def _parse_piece(self, piece: bytes) -> None:
+        """The parser counts nothing that it does not tell of: namespaces, blanks in tags, what has not ended."""
+        assert self._parser is not None
+        target, told = self._target, self._target.told
+        in_content = target.in_content
+        self._parser.feed(piece)
+        self._silence = 0 if target.told != told else self._silence + len(piece)
+        longest = LONGEST_SECTION if target.in_content else LONGEST_SILENCE
+        if self._silence > longest:
+            raise LimitExceeded("bytes of one tag, comment or section", longest)
+        if not in_content:
+            self._parsed += len(piece)
+            if self._parsed > self._limits.envelope:
+                raise LimitExceeded("characters in the envelope", self._limits.envelope)
 
     def _foreign(self) -> NotSoap:
         return NotSoap("HTML" if _HTML.match(self._head) else "something else than XML")

@@ -31,9 +31,10 @@ class Limits:
 class Tolerance:
     """What is forgiven, since it cannot change a document's bytes or cannot be told from what is right.
 
-    `no_close`: the closing boundary may be missing where HTTP says that the body is whole. `lone_part`: a reference that names
-    no part means the only one there is. `raw_text`: text that cannot be base64 is the document itself, in UTF-8 and with the
-    line ends of XML; off by default, since the bytes are then not those that were stored.
+    `no_close`: the closing boundary may be missing where HTTP says that the body is whole. Only for a body whose length was
+    stated beforehand: the chunks of a proxy end in good order whatever became of the service behind it. `lone_part`: a
+    reference that names no part means the only one there is. `raw_text`: text that cannot be base64 is the document itself, in
+    UTF-8 and with the line ends of XML; off by default, since the bytes are then not those that were stored.
     """
 
     no_close: bool = True

@@ -36,6 +36,8 @@ class Target:
         self.events: list[EnvelopeEvent] = []
         self.begun = False
         self.closed = False
+        self.told = 0
+        """How often the parser told of something."""
         self._content = content
         self._limits = limits
         self._raw_text = raw_text
@@ -73,6 +75,7 @@ class Target:
     # --- what lxml calls ---
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        self.told += 1
         name = folded(tag)
         self._count_element(name, attributes)
         if not self._path:
@@ -93,6 +96,7 @@ class Target:
         self.events.append(Opened(name, named))
 
     def end(self, tag: str) -> None:
+        self.told += 1
         name = self._path[-1]
         if self._inline is not None:
             if len(self._path) == self._inline_depth:
@@ -110,6 +114,7 @@ class Target:
             self.events.append(EnvelopeClosed())
 
     def data(self, text: str) -> None:
+        self.told += 1
         if self._inline is not None:
             if len(self._path) == self._inline_depth:
                 self._inline_text(text)
@@ -120,9 +125,11 @@ class Target:
             self._text_size += len(self._text[-1])
 
     def comment(self, text: str) -> None:
+        self.told += 1
         self._count(len(text))
 
     def pi(self, target: str, text: str | None = None) -> None:
+        self.told += 1
         self._count(len(target) + len(text or ""))
 
     def doctype(self, name: str | None, public: str | None, system: str | None) -> None:

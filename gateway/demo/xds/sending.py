@@ -110,7 +110,7 @@ class Sender:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
                 # The kernel tells nobody when its queue is empty.
-                while struct.unpack("i", fcntl.ioctl(raw.fileno(), termios.TIOCOUTQ, bytes(4)))[0]:  # noqa: ASYNC110
+                while _unsent(raw):  # noqa: ASYNC110
                     await asyncio.sleep(0.001)
 
 
@@ -174,6 +174,13 @@ class _Body:
             self._exchange.sent += len(piece)
             if seconds:
                 await asyncio.sleep(seconds)
+
+
+def _unsent(raw: socket.socket) -> int:
+    """Bytes in the kernel's queue. Raises `OSError` when the client is gone."""
+    if raw.fileno() < 0:
+        raise ConnectionResetError
+    return int(struct.unpack("i", fcntl.ioctl(raw.fileno(), termios.TIOCOUTQ, bytes(4)))[0])
 
 
 def _head(reply: Reply, personality: Personality, framing: str, length: int | None, lasting: bool) -> bytes:

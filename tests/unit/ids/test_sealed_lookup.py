@@ -102,6 +102,25 @@ def test_a_file_that_did_not_change_is_not_read_again(path: Path, first: str) ->
     assert lookup.find(ids(TWO)[0]) == TWO
 
 
+def test_a_line_more_costs_the_ids_of_that_line_alone(path: Path) -> None:
+    asked: list[str] = []
+
+    def listed(locator: str) -> list[str]:
+        asked.append(locator)
+        return ids(locator)
+
+    lookup = Lookup(path, listed)
+    for locator in (ONE, TWO, THREE):
+        add(path, locator)
+        assert lookup.find(ids(locator)[1]) == locator
+    assert asked == [ONE, TWO, THREE]
+    path.write_text(f"{THREE}\n")
+    assert lookup.find(ids(ONE)[0]) is None
+    add(path, ONE)
+    assert [lookup.find(id) for id in ids(ONE)] == [ONE, ONE]
+    assert asked == [ONE, TWO, THREE, ONE]
+
+
 def test_files_from_windows_and_by_hand_are_read(path: Path) -> None:
     path.write_bytes(f"{ONE}\r\n\n  \n{TWO}\n".encode())
     assert locators(path) == [ONE, TWO]

@@ -35,9 +35,9 @@ def error(code: str, *, warning: bool = False) -> RegistryError:
     [
         ("XDSDocumentUniqueIdError", NotFound),
         ("XDSMissingDocument", NotFound),
-        ("XDSUnknownRepositoryId", NotFound),
-        ("XDSRepositoryWrongRepositoryUniqueId", NotFound),
-        ("XDSUnknownCommunity", NotFound),
+        ("XDSUnknownRepositoryId", Unavailable),
+        ("XDSRepositoryWrongRepositoryUniqueId", Unavailable),
+        ("XDSUnknownCommunity", Unavailable),
         ("XDSRepositoryBusy", Busy),
         ("XDSRepositoryOutOfResources", Busy),
         ("XDSRegistryBusy", Busy),

@@ -187,6 +187,16 @@ def test_the_last_part_ends_with_the_body(
 
 
 @pytest.mark.parametrize("step", EVERY_STEP)
+@pytest.mark.parametrize(
+    ("stated", "end"), [(4, PartEnd.UNDELIMITED), (3, PartEnd.UNDELIMITED), (5, PartEnd.CUT), (10**6, PartEnd.CUT)]
+)
+def test_a_last_part_that_says_it_is_longer_is_cut(stated: int, end: PartEnd, step: int | None) -> None:
+    """Without a boundary behind it nothing else tells where it ends."""
+    parts, _ = split(multipart(Mime(b"data", [f"Content-Length: {stated}"]), close=b""), step)
+    assert ends(parts) == {end}
+
+
+@pytest.mark.parametrize("step", EVERY_STEP)
 def test_wherever_a_body_breaks_off_no_part_that_is_cut_looks_whole(step: int | None) -> None:
     whole = multipart(Mime(b"<root/>"), Mime(b"\r\n--data--\r\n"))
     for length in range(len(whole) - 1):

@@ -65,6 +65,7 @@ def test_what_is_no_assertion_is_refused(raw: bytes, words: str) -> None:
         ("2024-03-01T14:00:01+02:00", True),
         ("2024-03-01T12:30:00", True),
         ("2024-03-01T12:00:00.1234567Z", True),
+        ("9999-12-31T23:59:59-05:00", True),
         ("soon", True),
     ],
 )
@@ -127,8 +128,10 @@ async def test_half_a_file_leaves_the_assertion_from_before_in_use(file: Path, s
     source = AssertionFile(file, services, now=clock)
     await source.current()
     file.write_bytes(limited("2024-03-01T12:20:00Z")[:40])
-    assert await source.current() == limited("2024-03-01T12:10:00Z")
+    for _ in range(3):
+        assert await source.current() == limited("2024-03-01T12:10:00Z")
     assert isinstance(services.log, RecordingLog)
+    assert len(services.log.lines) == 1
     assert "not well-formed" in services.log.lines[0]
     clock.now += timedelta(minutes=10)
     with pytest.raises(

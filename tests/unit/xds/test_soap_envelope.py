@@ -352,9 +352,13 @@ def test_an_envelope_that_breaks_off_is_not_closed() -> None:
         ("<a/>" * 10_001, "elements"),
         ("<a " + " ".join(f'x{n}=""' for n in range(65)) + "/>", "attributes"),
         ("<a>" + "x" * (4 << 20) + "</a>", "characters in the envelope"),
-        ("<!--" + "x" * (4 << 20) + "-->", "characters in the envelope"),
-        ("<?x " + "x" * (4 << 20) + "?>", "characters in the envelope"),
-        ('<a b="' + "x" * (4 << 20) + '"/>', "characters in the envelope"),
+        ("<!--" + "x" * (4 << 20) + "-->", "one tag, comment or section"),
+        ("<?x " + "x" * (4 << 20) + "?>", "one tag, comment or section"),
+        ('<a b="' + "x" * (4 << 20) + '"/>', "one tag, comment or section"),
+        ("<a " + " ".join(f'xmlns:x{n}=""' for n in range(100_000)) + "/>", "one tag, comment or section"),
+        ("<a>&#65;</a>" * 500_000, "elements"),
+        ("<a>" + "&#65;" * 1_000_000 + "</a>", "characters in the envelope"),
+        ((f'<a xmlns:{"p" * 2000}="{"u" * 2000}"/>') * 1100, "characters in the envelope"),
         ("<a" + "x" * 4100 + "/>" + ("<b" + "x" * 4100 + "/>") * 1100, "characters in the envelope"),
     ],
 )
@@ -369,20 +373,45 @@ def test_a_long_stack_trace_is_cut_and_not_refused() -> None:
     assert reader.closed
 
 
-@pytest.mark.parametrize("unending", [b"<a b='", b"<!--", b"<?x ", b"<![CDATA[", b"<Document>" + b"QUJD" * 4, b"x"])
-def test_what_never_ends_keeps_memory_bounded(unending: bytes) -> None:
+@pytest.mark.parametrize(
+    "unending", [b"<a b='", b"<a ", b"<!--", b"<?x ", b"<![CDATA[", b"<Document><![CDATA[", b"<Document><!--"]
+)
+def test_what_never_ends_is_refused_before_it_is_large(unending: bytes) -> None:
+    """The parser keeps all of it, where no measure of Python's own memory sees it."""
+    reader = EnvelopeReader(CONTENT)
+    reader.feed(document("QUJD").partition(b"<Document>")[0] + unending)
+    with pytest.raises(LimitExceeded, match="one tag, comment or section"):
+        for _ in range(200):
+            reader.feed(b" " * 65536)
+
+
+@pytest.mark.parametrize("unending", [b"<Document>" + b"QUJD" * 4, b"<Document>&#81;UJD" + b"QUJD" * 4, b"x"])
+def test_text_that_never_ends_keeps_memory_bounded(unending: bytes) -> None:
     reader = EnvelopeReader(CONTENT)
     tracemalloc.start()
     try:
         reader.feed(document("QUJD").partition(b"<Document>")[0] + unending)
         for _ in range(320):
             reader.feed(b"QUJD" * 16384)
-    except (Malformed, LimitExceeded):
+    except LimitExceeded:
         pass
     finally:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert peak < 8 << 20
+
+
+def test_what_follows_the_envelope_is_no_matter_however_long_it_is() -> None:
+    _, reader = events(in_body("<a/>") + b" " * (6 << 20))
+    assert reader.closed
+
+
+@pytest.mark.parametrize("step", [None, 4096])
+def test_a_long_section_of_a_document_is_read(step: int | None) -> None:
+    data = bytes(range(256)) * 24_000
+    found, reader = events(document(f"<![CDATA[{base64.b64encode(data).decode()}]]>"), step)
+    assert data_of(found) == data
+    assert reader.closed
 
 
 @pytest.mark.parametrize("eol", ["", "\n", "\r\n", "&#13;\n", "&#xD;\n", "&#xd;\r\n"])
