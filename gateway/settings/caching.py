@@ -179,7 +179,7 @@ class RedisCaching(_Keeping):
     cluster: bool = Field(default=False, description="Whether the server belongs to a Redis Cluster.")
     tls: RedisTls = Field(default=RedisTls(), description="Certificates, for rediss:// alone.")
     namespace: str = Field(
-        default="fhir-gateway",
+        default="gateway",
         pattern=r"^[A-Za-z0-9:._-]{1,64}$",
         description="What every key in Redis begins with; gateways that are not replicas of each other need their own.",
     )
