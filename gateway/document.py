@@ -65,6 +65,11 @@ class Document(ABC):
     cache_status: CacheStatus | None = None
     """What the cache had to do with it; None where there is no cache."""
 
+    @property
+    def whole(self) -> bool:
+        """Whether any part of it can be given, not only the one that was asked for."""
+        return True
+
     @abstractmethod
     async def small(self) -> bytes | None:
         """All bytes of a document of at most `SMALL` bytes that is at hand, verified; None for any other."""
@@ -88,6 +93,11 @@ class DirectDocument(Document):
         self.facts: Facts
         self.data: bytes | None = None
         self._first: bytes | None = None
+
+    @property
+    def whole(self) -> bool:
+        span = self.content.span
+        return span.start == 0 and span.stop in (None, self.facts.size)
 
     async def small(self) -> bytes | None:
         """All bytes of a local document of at most `SMALL` bytes, verified to be one version; None for any other."""

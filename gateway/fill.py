@@ -20,7 +20,7 @@ from adapters.contract import Descriptor, Span
 from adapters.errors import AdapterError, Changed, Corrupt, Unavailable
 from gateway.blame import blamed
 from gateway.held import Held
-from gateway.media import HEAD_BYTES, content_type
+from gateway.media import HEAD_BYTES, content_type, statement
 from gateway.opened import Opened
 from gateway.source import Source
 from gateway.spool import PIECE, Spool, SpoolEntry
@@ -30,6 +30,9 @@ WINDOW = 512 * 1024
 
 NEARLY_DONE = 1 << 20
 """A fill with so many bytes to go is finished even when nobody waits for it."""
+
+FRUITLESS = 2
+"""How often an archive that answers may bring nothing new before its break is taken for what it is."""
 
 LINGER = 0.05
 """Seconds for which a fill goes on when its last reader has left."""
@@ -96,9 +99,9 @@ class Fill:
         self.held = Held(spool, most=terms.max_document)
         self.descriptor: Descriptor
         self.sniffed = ""
-        """The media type told from the first bytes."""
+        """The media type told from the first bytes, once there are enough of them."""
         self.told = False
-        """Whether `descriptor` and `sniffed` are there."""
+        """Whether `descriptor` is there, and a media type: that of the archive, else the sniffed one."""
         self.ended = False
         """Whether all bytes are there, verified."""
         self.found = False
@@ -111,6 +114,7 @@ class Fill:
         self.task: asyncio.Task[None] | None = None
         self._error: Exception | None = None
         self._opened = False
+        self._answered = False
         self._readers: set[Reader] = set()
         self._waiting: list[asyncio.Future[None]] = []
 
@@ -199,17 +203,22 @@ class Fill:
     async def _read(self) -> None:
         """Pull until the end. A break is mended as long as the terms allow, counted from the last byte that came."""
         loop = asyncio.get_running_loop()
-        mends, broken, reached = 0, 0.0, -1
+        mends, fruitless, broken, reached = 0, 0, 0.0, -1
         failure: Exception | None = None
         while True:
+            self._answered = False
             try:
                 return await self._pull(mended=mends > 0)
             except AdapterError as error:
-                if not self._mendable(error) or (isinstance(error, Corrupt) and self.held.size == reached):
+                if not self._mendable(error):
                     raise
                 if self.held.size > reached:
-                    mends, broken, reached, failure = mends + 1, loop.time(), self.held.size, error
-                if mends > MENDS or loop.time() - broken >= self.source.limits.repair_timeout:
+                    mends, fruitless, broken, reached, failure = mends + 1, 0, loop.time(), self.held.size, error
+                elif self._answered:
+                    # It is not away: it breaks at this very place.
+                    fruitless += 1
+                over = loop.time() - broken >= self.source.limits.repair_timeout
+                if mends > MENDS or fruitless >= FRUITLESS or over:
                     raise failure or error from None
                 # Soon at first, since most breaks are short, then ever slower.
                 await asyncio.sleep(min(0.05 + (loop.time() - broken) / 2, 1.0))
@@ -226,6 +235,7 @@ class Fill:
         version = self.descriptor.version if mended and capabilities.strong_versions else None
         resumed = version is not None and capabilities.spans and done > 0
         async with self.source.open(self.locator, Span(done) if resumed else None, version=version) as content:
+            self._answered = True
             if not self._opened:
                 self._open(content.descriptor)
             elif not resumed or content.descriptor.size != self.descriptor.size:
@@ -268,6 +278,10 @@ class Fill:
     def _open(self, descriptor: Descriptor) -> None:
         self._opened = True
         self.descriptor = descriptor
+        if statement(descriptor.media_type) is not None:
+            # The archive says what it is: nobody has to wait for the bytes that would.
+            self.told = True
+            self._wake()
         if descriptor.size is not None and descriptor.size > self.terms.max_document:
             self._tether()
 
@@ -281,8 +295,8 @@ class Fill:
             self._tether()
             await self._room()
             self.held.pass_on(chunk)
-        if not self.told and self.held.size >= HEAD_BYTES:
-            await self._tell()
+        if not self.sniffed and self.held.size >= HEAD_BYTES:
+            await self._sniff()
         self._wake()
         if self.terms.progress is not None:
             await self.terms.progress()
@@ -301,14 +315,14 @@ class Fill:
     def _slowest(self) -> int:
         return min((reader.position for reader in self._readers), default=self.held.size)
 
-    async def _tell(self) -> None:
+    async def _sniff(self) -> None:
         self.sniffed = content_type(None, await self.held.head(), self.locator)
         self.told = True
 
     async def _complete(self) -> None:
         """All bytes are there. What nobody knew before is known now: how many they are."""
-        if not self.told:
-            await self._tell()
+        if not self.sniffed:
+            await self._sniff()
         self.descriptor = replace(self.descriptor, size=self.held.size)
         self.ended = True
         self._wake()

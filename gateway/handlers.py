@@ -119,9 +119,7 @@ class Handlers:
             # Decided again from what was opened: it may not be what was looked at (C2).
             reply = plan(asked, document.facts, self.profile)
             # What was opened as a whole can be answered in any part; its size may be known now, or no longer vouched for.
-            opened = document.content.span
-            whole = opened.start == 0 and opened.stop in (None, document.facts.size)
-            if document.facts.version_id != facts.version_id or (reply.span != span and not whole):
+            if document.facts.version_id != facts.version_id or (reply.span != span and not document.whole):
                 raise Changed("the document changed between the look and the open")
             return await self._send(request, reply, document, call)
 

@@ -31,18 +31,30 @@ class Together(Generic[Thing, Answer]):
             question = _Question()
             (self._asked if before is None else self._next)[thing] = question
             question.task = asyncio.get_running_loop().create_task(self._put(thing, question, before))
-        return await question.answer()
+        question.waiting += 1
+        try:
+            return await asyncio.shield(question.task)
+        finally:
+            question.waiting -= 1
+            if not question.waiting and not question.task.done():
+                # Nobody who comes later may find a question that is being given up.
+                self._forget(thing, question)
+                question.task.cancel()
 
     async def _put(self, thing: Thing, question: _Question[Answer], before: _Question[Answer] | None) -> Answer:
         try:
             if before is not None:
                 await asyncio.wait((before.task,))
-                self._asked[thing] = self._next.pop(thing)
+                self._forget(thing, question)
+                self._asked[thing] = question
             return await self._question(thing)
         finally:
-            for place in (self._asked, self._next):
-                if place.get(thing) is question:
-                    del place[thing]
+            self._forget(thing, question)
+
+    def _forget(self, thing: Thing, question: _Question[Answer]) -> None:
+        for place in (self._asked, self._next):
+            if place.get(thing) is question:
+                del place[thing]
 
 
 class _Question(Generic[Answer]):
@@ -51,13 +63,4 @@ class _Question(Generic[Answer]):
     task: asyncio.Task[Answer]
 
     def __init__(self) -> None:
-        self._waiting = 0
-
-    async def answer(self) -> Answer:
-        self._waiting += 1
-        try:
-            return await asyncio.shield(self.task)
-        finally:
-            self._waiting -= 1
-            if not self._waiting and not self.task.done():
-                self.task.cancel()
+        self.waiting = 0

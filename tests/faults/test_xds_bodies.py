@@ -58,7 +58,7 @@ async def whole(gateway: XdsGateway, source: str, form: str) -> bytes:
 async def test_a_document_that_breaks_off_is_a_reset(fake: FakeRepository, tmp_path: Path, case: str) -> None:
     personality, fault, error = BROKEN[case]
     fake.personality = PERSONALITIES[personality]
-    async with xds_gateway(sources(fake), tmp_path) as gateway:
+    async with xds_gateway(sources(fake), tmp_path, read="direct") as gateway:
         for source in ("sized", "unsized"):
             for form, (base, headers) in FORMS.items():
                 true = await whole(gateway, source, form)
@@ -75,10 +75,21 @@ async def test_a_document_that_breaks_off_is_a_reset(fake: FakeRepository, tmp_p
     assert [line["representation"] for line in lines] == ["native", "envelope", "envelope"] * 2
 
 
+@pytest.mark.parametrize("case", BROKEN)
+async def test_a_shared_read_that_breaks_off_is_mended(fake: FakeRepository, tmp_path: Path, case: str) -> None:
+    personality, fault, _ = BROKEN[case]
+    fake.personality = PERSONALITIES[personality]
+    async with xds_gateway(sources(fake), tmp_path) as gateway:
+        for source in ("sized", "unsized"):
+            fake.next(fault, at="repository")
+            answer = await gateway.ask(source, LONG)
+            assert (answer.status, answer.complete, answer.body == LONG.data) == (200, True, True), source
+
+
 @pytest.mark.parametrize("form", FORMS)
 async def test_a_document_of_another_hash_lacks_its_end(fake: FakeRepository, tmp_path: Path, form: str) -> None:
     base, headers = FORMS[form]
-    async with xds_gateway(sources(fake), tmp_path) as gateway:
+    async with xds_gateway(sources(fake), tmp_path, read="direct") as gateway:
         true = await whole(gateway, "sized", form)
         fake.next("wrong-hash", at="registry")
         answer = await gateway.ask("sized", LONG, base=base, **headers)
@@ -100,7 +111,7 @@ async def test_an_http_1_0_reader_is_told_before_the_first_byte(
     personality, fault, _ = BROKEN[case]
     base, headers = FORMS[form]
     fake.personality = PERSONALITIES[personality]
-    async with xds_gateway(sources(fake), tmp_path) as gateway:
+    async with xds_gateway(sources(fake), tmp_path, read="direct") as gateway:
         fake.next(fault)
         answer = await gateway.ask("unsized", LONG, base=base, version="1.0", **headers)
         assert answer.status in (502, 503)
@@ -113,7 +124,7 @@ async def test_an_http_1_0_reader_is_told_before_the_first_byte(
 async def test_a_document_that_waits_to_be_whole_shows_nothing_of_a_broken_one(
     fake: FakeRepository, tmp_path: Path
 ) -> None:
-    async with xds_gateway(sources(fake, verification="spool"), tmp_path) as gateway:
+    async with xds_gateway(sources(fake, verification="spool"), tmp_path, read="direct") as gateway:
         for case, (personality, fault, _) in BROKEN.items():
             fake.personality = PERSONALITIES[personality]
             fake.next(fault, at="repository")
@@ -125,7 +136,7 @@ async def test_a_document_that_waits_to_be_whole_shows_nothing_of_a_broken_one(
 
 
 async def test_after_a_reset_the_next_reader_gets_the_whole(fake: FakeRepository, tmp_path: Path) -> None:
-    async with xds_gateway(sources(fake), tmp_path) as gateway:
+    async with xds_gateway(sources(fake), tmp_path, read="direct") as gateway:
         for _ in range(3):
             fake.next("reset", at="repository")
             assert (await gateway.ask("sized", LONG)).ending is Ending.RESET

@@ -81,10 +81,12 @@ class XdsGateway:
 
 
 @asynccontextmanager
-async def xds_gateway(sources: Mapping[str, Mapping[str, Any]], directory: Path) -> AsyncIterator[XdsGateway]:
+async def xds_gateway(
+    sources: Mapping[str, Mapping[str, Any]], directory: Path, *, read: str = "auto"
+) -> AsyncIterator[XdsGateway]:
     """Serve these sources, given by their options; `directory` takes the configuration and the key of the ids."""
     prefixes = {name: f"{number}." for number, name in enumerate(sources)}
-    settings = await asyncio.to_thread(_settings, sources, prefixes, directory)
+    settings = await asyncio.to_thread(_settings, sources, prefixes, directory, read)
     log = io.StringIO()
     telemetry = Telemetry(form="json", stream=log, key=b"test")
     before = set(threading.enumerate())
@@ -109,7 +111,7 @@ def _await_threads(before: set[threading.Thread]) -> None:
             thread.join(PATIENCE)
 
 
-def _settings(sources: Mapping[str, Mapping[str, Any]], prefixes: Mapping[str, str], directory: Path) -> Any:
+def _settings(sources: Mapping[str, Mapping[str, Any]], prefixes: Mapping[str, str], directory: Path, read: str) -> Any:
     key = directory / "seal.key"
     key.write_bytes(KEY)
     configuration = {
@@ -118,8 +120,9 @@ def _settings(sources: Mapping[str, Mapping[str, Any]], prefixes: Mapping[str, s
             name: {
                 "adapter": "xds",
                 "prefix": prefixes[name],
+                "read": read,
                 "ids": {"scheme": "sealed", "key_file": str(key)},
-                "limits": {"open_timeout": "30s", "idle_timeout": "30s"},
+                "limits": {"open_timeout": "30s", "idle_timeout": "30s", "repair_timeout": "300ms"},
                 "options": given,
             }
             for name, given in sources.items()
