@@ -31,7 +31,9 @@ _LOCK, _INCOMING = ".lock", ".incoming"
 def folder_of(source: str) -> str:
     """The folder's name for a source. Raises `ValueError` for a name that no folder can have."""
     folder = quote(source, safe="", errors="surrogatepass")
-    if not folder or folder.startswith(".") or len(folder) > 255:
+    if folder.startswith("."):  # ours
+        folder = "%2E" + folder[1:]
+    if not folder or len(folder) > 255:
         raise ValueError("a source that cannot have a folder")
     return folder
 

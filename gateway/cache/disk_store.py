@@ -151,7 +151,7 @@ class Store:
         self.directory.close()
 
     def commit(self, temporary: str, name: Name, weight: int, ticket: object, key: Key) -> bool:
-        """Let a written file be found under its name, unless something was purged meanwhile; whether it is. Raises `OSError`."""
+        """Let a written file be found under its name, unless it was purged meanwhile; whether it is. Raises `OSError`."""
         try:
             if self.purges.refuse(ticket, key):
                 self.directory.unstage(temporary)
