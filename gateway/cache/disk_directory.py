@@ -71,7 +71,7 @@ class Directory:
             self.incoming = self._entered(_INCOMING)
         except OSError as error:
             self.close()
-            if isinstance(error, _Taken):
+            if error.errno is None:  # a sentence of ours
                 raise
             said = os.strerror(error.errno or errno.EIO)
             raise OSError(f"The cache directory {self.path} cannot be used: {said}.") from error
@@ -81,7 +81,7 @@ class Directory:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise _Taken(
+            raise OSError(
                 f"The cache directory {self.path} is used by another process. Give each process a directory of its own."
             ) from None
 
@@ -177,7 +177,3 @@ class Directory:
                 return [(entry.name, entry.stat(follow_symlinks=False)) for entry in found]
         finally:
             os.close(descriptor)
-
-
-class _Taken(OSError):
-    """Another process uses the directory."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,7 +85,7 @@ async def test_killed_at_any_moment_of_many_puts(tmp_path: Path, mode: str) -> N
         with killing("steady", mode, str(tmp_path)) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "putting\n"
-            time.sleep(rng.uniform(0.0, 0.08))
+            await asyncio.sleep(rng.uniform(0.0, 0.08))
         left += len(leftovers(tmp_path))
         async with cache_at(tmp_path, mode) as cache:
             assert leftovers(tmp_path) == []
