@@ -49,7 +49,7 @@ LOOK_SECONDS = 0.5
 
 VERIFIED_A_SECOND = 64 << 20
 
-PUT_SECONDS, PURGE_SECONDS, LEAVE_SECONDS = 30.0, 10.0, 2.0
+PUT_SECONDS, PURGE_SECONDS, LEAVE_SECONDS = 30.0, 10.0, 5.0
 
 HUNG, REST = 3, 5.0
 """After so many look-ups in a row that took too long the disk is left alone for `REST` seconds."""
