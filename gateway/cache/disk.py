@@ -153,8 +153,7 @@ class DiskCache(Cache):
         return None
 
     async def _opened(self, name: Name, item: Entered) -> Hit:
-        verified = item.kept.verified
-        arguments = self._directory.root, path_of(name), name[1], self._keyring, verified
+        arguments = self._directory.root, path_of(name), name[1], self._keyring, item.kept
         async with asyncio.timeout(LOOK_SECONDS + item.weight / VERIFIED_A_SECOND):
             entry = await self._on(self._readers, open_entry, *arguments, undo=Entry.close)
         self._slow = 0
@@ -165,7 +164,7 @@ class DiskCache(Cache):
         )
         if self._keyring.encrypts:
             return SealedHit(entry, file)
-        item.kept.verified = entry.identity
+        item.kept = entry.identity
         return PlainHit(entry, file)
 
     def _damaged(self, name: Name, item: Entered) -> None:
@@ -261,14 +260,13 @@ class DiskCache(Cache):
         if not self._open:
             raise PurgePending("The cache is closed.")
         try:
-            struck = self._store.purge(scope)
+            self._store.refuse_from_before(scope)
             async with asyncio.timeout(PURGE_SECONDS):
-                stuck = await self._on(self._keeper, self._store.remove_for_good, struck)
+                stuck = await self._on(self._keeper, self._store.purge, scope)
         except (OSError, RuntimeError) as error:
             self._fault(error)
             raise PurgePending(
-                f"The cache directory does not answer ({_class_of(error)}); what was purged is served no more, but the "
-                "next process might find it."
+                f"The cache directory does not answer ({_class_of(error)}); what was purged may still be found."
             ) from None
         if stuck:
             raise PurgePending(
