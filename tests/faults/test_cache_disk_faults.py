@@ -256,6 +256,26 @@ async def test_an_entry_that_changes_in_mid_body_breaks(tmp_path: Path, make: ty
         await kept(cache, KEY, DATA)
 
 
+@pytest.mark.parametrize("make", [sealed, plain])
+@pytest.mark.parametrize("size", [0, 1000, SIZE])
+async def test_bytes_that_were_put_between_or_taken_out_are_found(tmp_path: Path, make: type, size: int) -> None:
+    data = document(size)
+    async with make(tmp_path) as cache:
+        await kept(cache, KEY, data)
+        path = only_file(tmp_path)
+        end_of_document = size + 16 * -(-size // CHUNK)
+        for place in (0, size // 2, size, end_of_document, -9, -8, -1):
+            for grown in (True, False):
+                lying = path.read_bytes()
+                at = place % len(lying)
+                path.write_bytes(lying[:at] + b"\0" + lying[at:] if grown else lying[:at] + lying[at + 1 :])
+                before = cache.counts.damaged
+                hit = (await cache.look(KEY)).hit
+                assert hit is None, f"a byte more ({grown}) at {at} of {len(lying)} was not noticed at once"
+                assert cache.counts.damaged == before + 1
+                await kept(cache, KEY, data)
+
+
 async def test_a_local_file_that_changes_says_so_and_the_entry_goes(tmp_path: Path) -> None:
     async with plain(tmp_path) as cache:
         for change, error in ((overwrite, Changed), (lambda path, *_: os.truncate(path, 10), Corrupt)):
