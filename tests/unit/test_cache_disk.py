@@ -284,3 +284,13 @@ async def test_an_entry_from_the_future_does_not_stay_longer(tmp_path: Path) -> 
         assert await look(cache, KEY) == document(1000)
         await asyncio.sleep(0.6)
         assert await look(cache, KEY) is None
+
+
+async def test_what_is_overdue_is_gone_when_a_process_starts(tmp_path: Path) -> None:
+    async with opened(tmp_path) as cache:
+        await kept(cache, KEY, document(1000))
+    (path,) = files(tmp_path)
+    os.utime(path, (path.stat().st_atime, path.stat().st_mtime - Limits().keep - 1))
+    async with opened(tmp_path) as cache:
+        assert files(tmp_path) == []
+        assert (await cache.stats()).entries == 0
