@@ -182,10 +182,10 @@ async def test_a_read_only_disk_serves_what_it_has_and_purges_say_that_they_are_
         with pytest.raises(PurgePending, match="1 files of the cache directory could not be removed"):
             await cache.purge(Scope(KEY.source, KEY.locator))
         assert await look(cache, KEY) is None, "found after a purge, if only by this process"
-        with pytest.raises(PurgePending):
-            await cache.purge(Scope(KEY.source))
-        with pytest.raises(PurgePending):
-            await cache.purge(Scope())
+        for scope in (Scope(KEY.source, KEY.locator), Scope(None, KEY.locator), Scope(KEY.source), Scope()):
+            with pytest.raises(PurgePending):
+                await cache.purge(scope)
+        await cache.purge(Scope(KEY.source, "another"))
 
 
 async def test_a_disk_that_hangs_is_a_miss_in_time_and_then_left_alone(tmp_path: Path, mount: StallingMount) -> None:
