@@ -10,6 +10,7 @@ Nothing is synced but purges: what a crash of the machine leaves damaged is foun
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import time
 from collections.abc import Callable, Coroutine
@@ -40,7 +41,7 @@ from gateway.cache.disk_entry import Entry, file_size, footer, open_entry
 from gateway.cache.disk_reading import OpenFile, PlainHit, Scratch, SealedHit, SmallHit
 from gateway.cache.disk_store import Entered, Store, weight_of
 from gateway.cache.disk_writing import Staged
-from gateway.cache.sealing import CHUNK, TAG, Keyring
+from gateway.cache.sealing import CHUNK, TAG, Keyring, Sealer
 from gateway.cache.sweeping import sweeping
 
 LOOK_SECONDS = 0.5
@@ -48,7 +49,7 @@ LOOK_SECONDS = 0.5
 
 VERIFIED_A_SECOND = 64 << 20
 
-PUT_SECONDS, PURGE_SECONDS, LEAVE_SECONDS = 30.0, 10.0, 2.0
+PUT_SECONDS, PURGE_SECONDS, LEAVE_SECONDS = 30.0, 10.0, 5.0
 
 HUNG, REST = 3, 5.0
 """After so many look-ups in a row that took too long the disk is left alone for `REST` seconds."""
@@ -112,6 +113,8 @@ class DiskCache(Cache):
         except (OSError, RuntimeError) as failure:
             self._fault(failure)
         finally:
+            for task in self._leaving:
+                task.cancel()
             for executor in (self._keeper, self._readers, self._writers):
                 executor.shutdown(wait=False)
 
@@ -126,6 +129,8 @@ class DiskCache(Cache):
             hit = await self._found(key)
         except Exception as error:
             self._fault(error)
+            if isinstance(error, TimeoutError):
+                self._rest()
         if hit is None:
             self.counts.misses += 1
         else:
@@ -148,8 +153,7 @@ class DiskCache(Cache):
         return None
 
     async def _opened(self, name: Name, item: Entered) -> Hit:
-        verified = item.kept.verified
-        arguments = self._directory.root, path_of(name), name[1], self._keyring, verified
+        arguments = self._directory.root, path_of(name), name[1], self._keyring, item.kept
         async with asyncio.timeout(LOOK_SECONDS + item.weight / VERIFIED_A_SECOND):
             entry = await self._on(self._readers, open_entry, *arguments, undo=Entry.close)
         self._slow = 0
@@ -160,7 +164,7 @@ class DiskCache(Cache):
         )
         if self._keyring.encrypts:
             return SealedHit(entry, file)
-        item.kept.verified = entry.identity
+        item.kept = entry.identity
         return PlainHit(entry, file)
 
     def _damaged(self, name: Name, item: Entered) -> None:
@@ -202,16 +206,7 @@ class DiskCache(Cache):
             if struck:
                 await self._on(self._keeper, self._store.remove, struck)
             await staged.open()
-            number, marks = 0, b""
-            async for piece in pieces(body, CHUNK):
-                sealed = sealer.seal(number, piece)
-                number += 1
-                if self._keyring.encrypts:
-                    await staged.write(sealed)
-                else:
-                    await staged.write(piece)
-                    marks += sealed[-TAG:]
-            await staged.write(marks + end)
+            await self._write(staged, sealer, body, end)
             await staged.close()
         except BaseException:
             self._abandon(staged, weight)
@@ -219,10 +214,25 @@ class DiskCache(Cache):
         # From here on the keeper answers for the file and its room, whether or not anybody waits.
         return await self._on(self._keeper, self._store.commit, staged.name, name, weight, ticket, key)
 
+    async def _write(self, staged: Staged, sealer: Sealer, body: Body, end: bytes) -> None:
+        """The whole file; what small documents consist of in one write."""
+        number, marks, data = 0, b"", b""
+        async for piece in pieces(body, CHUNK):
+            if data:
+                await staged.write(data)
+            sealed = sealer.seal(number, piece)
+            number += 1
+            if self._keyring.encrypts:
+                data = sealed
+            else:
+                data, marks = piece, marks + sealed[-TAG:]
+        await staged.write(data + marks + end)
+
     def _abandon(self, staged: Staged, weight: int) -> None:
         async def abandoned() -> None:
             await staged.discard()
-            self._keeper.submit(self._store.abandon, staged.name, weight)
+            with contextlib.suppress(RuntimeError):  # closed meanwhile: the next process removes what is left over
+                self._keeper.submit(self._store.abandon, staged.name, weight)
 
         self._later(abandoned())
 
@@ -250,14 +260,13 @@ class DiskCache(Cache):
         if not self._open:
             raise PurgePending("The cache is closed.")
         try:
-            struck = self._store.purge(scope)
+            self._store.refuse_from_before(scope)
             async with asyncio.timeout(PURGE_SECONDS):
-                stuck = await self._on(self._keeper, self._store.remove_for_good, struck)
+                stuck = await self._on(self._keeper, self._store.purge, scope)
         except (OSError, RuntimeError) as error:
             self._fault(error)
             raise PurgePending(
-                f"The cache directory does not answer ({_class_of(error)}); what was purged is served no more, but the "
-                "next process might find it."
+                f"The cache directory does not answer ({_class_of(error)}); what was purged may still be found."
             ) from None
         if stuck:
             raise PurgePending(
@@ -281,12 +290,14 @@ class DiskCache(Cache):
     def _usable(self) -> bool:
         return self._open and time.monotonic() >= self._away_until
 
+    def _rest(self) -> None:
+        """Leave the disk alone for a moment when look-ups keep taking too long."""
+        self._slow += 1
+        if self._slow >= HUNG:
+            self._slow, self._away_until = 0, time.monotonic() + REST
+
     def _fault(self, error: BaseException) -> None:
         self.counts.faults[_class_of(error)] += 1
-        if isinstance(error, TimeoutError):
-            self._slow += 1
-            if self._slow >= HUNG:
-                self._slow, self._away_until = 0, time.monotonic() + REST
 
     async def _on(
         self,

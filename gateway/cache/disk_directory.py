@@ -31,7 +31,9 @@ _LOCK, _INCOMING = ".lock", ".incoming"
 def folder_of(source: str) -> str:
     """The folder's name for a source. Raises `ValueError` for a name that no folder can have."""
     folder = quote(source, safe="", errors="surrogatepass")
-    if not folder or folder.startswith(".") or len(folder) > 255:
+    if folder.startswith("."):  # ours
+        folder = "%2E" + folder[1:]
+    if not folder or len(folder) > 255:
         raise ValueError("a source that cannot have a folder")
     return folder
 
@@ -69,7 +71,7 @@ class Directory:
             self.incoming = self._entered(_INCOMING)
         except OSError as error:
             self.close()
-            if isinstance(error, _Taken):
+            if error.errno is None:  # a sentence of ours
                 raise
             said = os.strerror(error.errno or errno.EIO)
             raise OSError(f"The cache directory {self.path} cannot be used: {said}.") from error
@@ -79,7 +81,7 @@ class Directory:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise _Taken(
+            raise OSError(
                 f"The cache directory {self.path} is used by another process. Give each process a directory of its own."
             ) from None
 
@@ -175,7 +177,3 @@ class Directory:
                 return [(entry.name, entry.stat(follow_symlinks=False)) for entry in found]
         finally:
             os.close(descriptor)
-
-
-class _Taken(OSError):
-    """Another process uses the directory."""

@@ -18,8 +18,8 @@ from gateway.cache import Broken, Hit, Record
 from gateway.cache.disk_entry import Entry, Identity, identity, read_exactly
 from gateway.cache.sealing import CHUNK, SEALED_CHUNK, TAG, Sealer
 
-PIECE = 1 << 18
-"""Bytes of each piece of a document that lies in the open."""
+PIECE = 768 << 10
+"""Bytes of each piece of a document that lies in the open; a multiple of 3, so that base64 never carries."""
 
 
 class Scratch:

@@ -9,12 +9,10 @@ could not be removed is remembered, since the next process would find it.
 from __future__ import annotations
 
 import errno
-import os
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from gateway.cache import Key, Limits, Scope
 from gateway.cache.disk_directory import Directory, Name, folder_of, source_of
@@ -26,17 +24,14 @@ from gateway.cache.tickets import Purges
 BLOCK = 4096
 """Bytes that file systems hand out at least."""
 
+SLICE = 500
+"""Entries that a purge strikes out while others wait, about half a millisecond."""
+
 _DIGITS = slice(0, STEM)
 
 
-@dataclass(slots=True, eq=False)
-class Lying:
-    """What is known of a file: with which identity it was verified, where documents lie in the open."""
-
-    verified: Identity | None = None
-
-
-Entered = Item[Lying]
+Entered = Item[Identity | None]
+"""An entry in the books. What is kept with it: with which identity its file was verified, where documents lie in the open."""
 
 
 def weight_of(file_size: int) -> int:
@@ -55,7 +50,7 @@ class Store:
         self._keyring = keyring
         self._keep = limits.keep
         self._lock = threading.Lock()
-        self._ledger: Ledger[Name, Lying] = Ledger()
+        self._ledger: Ledger[Name, Identity | None] = Ledger()
         self._reserved = 0
         self._stuck: set[Name] = set()
 
@@ -98,26 +93,26 @@ class Store:
                 and self._ledger.pop(name)
             ]
 
-    def purge(self, scope: Scope) -> list[Name]:
-        """Find nothing in `scope` any more and refuse tickets from before; the names whose files must go."""
+    def refuse_from_before(self, scope: Scope) -> None:
+        """Refuse tickets from before in `scope`: the first half of a purge."""
         with self._lock:
             self.purges.note(scope)
-            struck = self._covered(scope)
-            for name in struck:
-                self._ledger.pop(name)
-            return struck
 
     def _covered(self, scope: Scope) -> list[Name]:
-        names = [*self._ledger.names(), *self._stuck] if scope.locator is None or scope.source is None else []
-        if scope.locator is None:
+        """All names in `scope` that the books know, or that could not be removed."""
+        try:
             folder = None if scope.source is None else folder_of(scope.source)
+        except ValueError:
+            return []
+        with self._lock:
+            names = [*self._ledger.names(), *self._stuck] if folder is None or scope.locator is None else []
+        if scope.locator is None:
             return [name for name in names if folder in (None, name[0])]
-        folders = {name[0] for name in names} if scope.source is None else {folder_of(scope.source)}
-        groups = [
-            (folder, stem) for folder in folders for stem in self._keyring.stems(source_of(folder), scope.locator)
-        ]
-        stuck = [name for name in self._stuck if (name[0], name[1][_DIGITS]) in groups]
-        return [name for group in groups for name in self._ledger.group(group)] + stuck
+        folders = {name[0] for name in names} if folder is None else {folder}
+        groups = {(one, stem) for one in folders for stem in self._keyring.stems(source_of(one), scope.locator)}
+        with self._lock:
+            stuck = [name for name in self._stuck if (name[0], name[1][_DIGITS]) in groups]
+            return [name for group in groups for name in self._ledger.group(group)] + stuck
 
     # --- the files: the keeper's thread alone ---
 
@@ -125,20 +120,23 @@ class Store:
         """Take the directory and enter what lies there into the books. Raises `OSError` with a sentence."""
         self.directory.open()
         now = time.time()
-        found = sorted(self.directory.scan(), key=lambda one: max(one[1].st_atime, one[1].st_mtime))
+        found = [
+            (max(status.st_atime, status.st_mtime), name, status.st_size, status.st_mtime)
+            for name, status in self.directory.scan()
+        ]
+        found.sort()
         with self._lock:
-            for name, status in found:
-                self._enter(name, status, now)
+            for _, name, size, put in found:
+                self._enter(name, size, min(put, now))
             late = self._ledger.overdue(now)
             for name in late:
                 self._ledger.pop(name)
             late += self._surplus(self.max_bytes)
         self.remove(late)
 
-    def _enter(self, name: Name, status: os.stat_result, now: float) -> None:
-        ends = min(status.st_mtime, now) + self._keep
+    def _enter(self, name: Name, size: int, put: float) -> None:
         group = name[0], name[1][_DIGITS]
-        self._ledger.add(name, Item(group, weight_of(status.st_size), ends, Lying()))
+        self._ledger.add(name, Item(group, weight_of(size), put + self._keep, None))
 
     def close(self) -> None:
         """Note what was used last, and let the directory go."""
@@ -151,7 +149,7 @@ class Store:
         self.directory.close()
 
     def commit(self, temporary: str, name: Name, weight: int, ticket: object, key: Key) -> bool:
-        """Let a written file be found under its name, unless something was purged meanwhile; whether it is. Raises `OSError`."""
+        """Let a written file be found under its name, unless it was purged meanwhile; whether it is. Raises `OSError`."""
         try:
             if self.purges.refuse(ticket, key):
                 self.directory.unstage(temporary)
@@ -170,7 +168,7 @@ class Store:
                 self._ledger.pop(name)
             else:
                 self._stuck.discard(name)
-                self._enter(name, status, time.time())
+                self._enter(name, status.st_size, min(status.st_mtime, time.time()))
         if refused:
             self.remove([name])
         return not refused
@@ -200,8 +198,14 @@ class Store:
                     self._stuck.discard(name)
         return stuck
 
-    def remove_for_good(self, names: list[Name]) -> list[Name]:
-        """As `remove`, and so that no loss of power brings them back. Raises `OSError`."""
+    def purge(self, scope: Scope) -> list[Name]:
+        """Forget everything in `scope`, so that no loss of power brings it back; what could not be removed. Raises `OSError`.
+
+        Struck out in slices: a look-up never waits for more than one of them.
+        """
+        names = self._covered(scope)
+        for start in range(0, len(names), SLICE):
+            self.strike(names[start : start + SLICE])
         stuck = self.remove(names)
         self.directory.make_last(names)
         return stuck

@@ -32,7 +32,7 @@ class Ledger(Generic[Name, Kept]):
     def __init__(self) -> None:
         self.used = 0
         self._items: OrderedDict[Name, Item[Kept]] = OrderedDict()
-        self._groups: dict[Hashable, set[Name]] = {}
+        self._groups: dict[Hashable, list[Name]] = {}
 
     def __len__(self) -> int:
         return len(self._items)
@@ -62,7 +62,7 @@ class Ledger(Generic[Name, Kept]):
         """Enter it as the one that was used last, in the place of an older one of its name."""
         self.pop(name)
         self._items[name] = item
-        self._groups.setdefault(item.group, set()).add(name)
+        self._groups.setdefault(item.group, []).append(name)
         self.used += item.weight
 
     def pop(self, name: Name) -> Item[Kept] | None:
@@ -72,7 +72,7 @@ class Ledger(Generic[Name, Kept]):
             return None
         self.used -= item.weight
         group = self._groups[item.group]
-        group.discard(name)
+        group.remove(name)
         if not group:
             del self._groups[item.group]
         return item

@@ -13,7 +13,8 @@ from tests.conformance.cache_kit.check import check
 from tests.conformance.cache_kit.documents import KEY, document, kept, part, put, whole
 from tests.conformance.cache_kit.harness import CacheHarness
 
-SIZE = 700_000
+SIZE = 1_800_000
+"""Bytes of a document that comes in several pieces, whatever their size."""
 
 
 async def opened(cache: Cache, size: int = SIZE) -> Hit:
