@@ -10,22 +10,21 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from types import NoneType
-from typing import Any, Literal, get_args, get_origin
+from typing import Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
 from adapters import registry
+from gateway.cli.reference_words import example, shown, value_kind, yaml
 from gateway.ids import ManifestIds, SealedIds, TemplateIds
 from gateway.marked_yaml import flow
 from gateway.problems import sentence
 from gateway.protocol import profile
 from gateway.settings.caching import DiskCaching, MemoryCaching, NoCaching, RedisCaching
-from gateway.settings.explain import quantity_of, shown_default
 from gateway.settings.models import Settings, SourceSettings
 from gateway.settings.shape import Shape, options_model
 
@@ -36,9 +35,6 @@ DISTRIBUTION = "fhir-document-gateway"
 
 ADAPTER = "filesystem"
 """The adapter of the sample's source."""
-
-_EXAMPLES: Mapping[str, Any] = {"root": "./sample-archive", "file": "index.csv"}
-"""What the sample writes for keys that must be set and declare no example."""
 
 KEEPING = (MemoryCaching, DiskCaching, RedisCaching)
 """The backends that keep something, each with a table of its own."""
@@ -75,7 +71,7 @@ def page() -> str:
             shape = _shape(model, name)
             if _is_section(shape):
                 continue
-            row = (f"`{name}`", _shown(shape), _value_kind(shape), _about(shape, name))
+            row = (f"`{name}`", shown(shape), value_kind(shape), _about(shape, name))
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
@@ -96,9 +92,9 @@ def _key(model: type[BaseModel], name: str, depth: int) -> Iterator[str]:
         for inner in shape.models()[0].model_fields:
             yield from _key(shape.models()[0], inner, depth + 1)
     elif mark:
-        yield f"{mark}{pad}{name}: {_yaml(shape)}"
+        yield f"{mark}{pad}{name}: {yaml(shape)}"
     else:
-        yield f"{pad}{name}: {flow(_example(shape, name))}"
+        yield f"{pad}{name}: {flow(example(shape, name))}"
 
 
 def _sources() -> Iterator[str]:
@@ -151,7 +147,7 @@ def _in_words(model: type[BaseModel], depth: int) -> Iterator[str]:
         inside.setdefault(key, []).append(one)
     for name in model.model_fields:
         shape = _shape(model, name)
-        default = "" if _is_section(shape) else f" ({_shown(shape)})"
+        default = "" if _is_section(shape) else f" ({shown(shape)})"
         text = f"{name}{default}: {_full_about(shape, name)}"
         yield from textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent + "  ")
         for part in (name, f"{name}[]"):
@@ -270,61 +266,6 @@ def _rule_words() -> dict[str, str]:
         if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name) and isinstance(next_one, ast.Expr):
             found[one.target.id] = str(ast.literal_eval(next_one.value))
     return found
-
-
-def _value_kind(shape: Shape) -> str:
-    """What may stand at a key, in words."""
-    words = []
-    for kind in shape.alternatives:
-        if get_origin(kind) is Literal:
-            words += [f"`{value}`" for value in get_args(kind)]
-        elif kind is not NoneType:
-            words.append(quantity_of(shape) or _kind_words(kind))
-    if NoneType in shape.alternatives:
-        words.append("null")
-    return ", ".join(dict.fromkeys(words)) + _bounds(shape)
-
-
-def _kind_words(kind: Any) -> str:
-    origin = get_origin(kind) or kind
-    for known, words in ((bool, "true or false"), (int, "number"), (float, "number"), (str, "text"), (Path, "path")):
-        if isinstance(origin, type) and issubclass(origin, known):
-            return words
-    if isinstance(origin, type) and issubclass(origin, Mapping | BaseModel):
-        return "keys"
-    return "list" if origin in (list, tuple) else "text" if kind is not Any else "keys"
-
-
-def _bounds(shape: Shape) -> str:
-    marks = shape.field.metadata if shape.field else []
-    found = {
-        name: getattr(mark, name) for mark in marks for name in ("ge", "le") if getattr(mark, name, None) is not None
-    }
-    if quantity_of(shape) or not found:
-        return ""
-    if len(found) == 2:
-        return f" from {found['ge']} to {found['le']}"
-    return f", at least {found['ge']}" if "ge" in found else f", at most {found['le']}"
-
-
-def _shown(shape: Shape) -> str:
-    if shape.field is not None and shape.field.is_required():
-        return "required"
-    return f"`{_yaml(shape)}`"
-
-
-def _yaml(shape: Shape) -> str:
-    """A key's default as it is written in the file."""
-    default = shape.field.get_default(call_default_factory=True) if shape.field else None
-    return flow(default) if isinstance(default, str | Mapping | list | tuple) else shown_default(shape) or "null"
-
-
-def _example(shape: Shape, name: str) -> Any:
-    assert shape.field is not None
-    if shape.field.examples:
-        return shape.field.examples[0]
-    choices = [value for kind in shape.alternatives if get_origin(kind) is Literal for value in get_args(kind)]
-    return choices[0] if choices else _EXAMPLES[name]
 
 
 _INTRODUCTION = """\

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -79,7 +79,7 @@ async def warm(running: Service, cache: Cache, times: int = 1) -> None:
 
 
 @pytest.fixture
-def ages(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def ages(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Lets the wall clock of the policy go ahead by so many seconds."""
     ahead = [0.0]
     real = time.time
@@ -88,7 +88,7 @@ def ages(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     def by(seconds: float) -> None:
         ahead[0] = seconds
 
-    yield by
+    return by
 
 
 # --- a copy is used --------------------------------------------------------------------------------------------------
