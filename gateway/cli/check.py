@@ -16,10 +16,12 @@ from typing import Any, Literal
 
 from adapters.errors import AccessDenied, AdapterError, Ambiguous, NotFound, OptionError
 from gateway import app, media
+from gateway.cli.check_cache import CacheReport, examine_cache
 from gateway.cli.folder import documents
 from gateway.ids import ManifestError, Progress
 from gateway.routing import Location
 from gateway.settings import Settings
+from gateway.settings.caching import NoCaching
 
 LISTED = 50_000
 """Names of a folder that a sample is taken from: the first so many, so that a huge folder is not walked to its end."""
@@ -83,23 +85,27 @@ class Report:
     """What was found out about a configuration."""
 
     sources: tuple[SourceReport, ...]
+    cache: CacheReport
 
     @property
     def code(self) -> int:
         """The exit code: 2 for a mistake in the configuration, 1 for an archive or a document that fails, else 0."""
         if any(source.state == "wrong" for source in self.sources):
             return 2
-        return int(any(source.state == "away" or source.findings for source in self.sources))
+        away = any(source.state == "away" or source.findings for source in self.sources)
+        return int(away or self.cache.state != "ok")
 
 
 async def examine(settings: Settings, *, sample: int = 0, progress: Progress | None = None) -> Report:
-    """Enter and probe every source, each under its own deadlines, and look at `sample` documents of each.
+    """Try the cache, then enter and probe every source, each under its own deadlines, and look at `sample` documents of each.
 
     `progress` is called from threads while manifests are read.
     """
-    return Report(
-        tuple(await asyncio.gather(*(_source(settings, name, sample, progress) for name in settings.sources)))
-    )
+    cache = await examine_cache(settings)
+    # Documents are looked at where they are, not where they are kept.
+    alone = settings.model_copy(update={"cache": NoCaching()})
+    sources = await asyncio.gather(*(_source(alone, name, sample, progress) for name in settings.sources))
+    return Report(tuple(sources), cache)
 
 
 async def _source(settings: Settings, name: str, sample: int, progress: Progress | None) -> SourceReport:

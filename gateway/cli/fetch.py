@@ -23,6 +23,7 @@ from gateway.errors import Problem, problem_for
 from gateway.routing import Location
 from gateway.server import HttpServer, Pipeline
 from gateway.settings import Settings
+from gateway.settings.caching import NoCaching
 
 PIECE = 256 * 1024
 """Bytes handed on at a time."""
@@ -87,10 +88,15 @@ class Asking:
 
 
 def only_for(settings: Settings, id: str) -> Settings:
-    """The settings with the one source that the router would ask for `id`: no other needs to be opened."""
+    """The settings with the one source that the router would ask for `id`: no other needs to be opened.
+
+    And without a cache that only one process can use: that is the serving one.
+    """
     fitting = [name for name, source in settings.sources.items() if id.startswith(source.prefix)]
     fitting.sort(key=lambda name: len(settings.sources[name].prefix))
-    return settings.model_copy(update={"sources": {name: settings.sources[name] for name in fitting[-1:]}})
+    cache = settings.cache if settings.cache.backend == "redis" else NoCaching()
+    sources = {name: settings.sources[name] for name in fitting[-1:]}
+    return settings.model_copy(update={"sources": sources, "cache": cache})
 
 
 @asynccontextmanager

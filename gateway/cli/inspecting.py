@@ -16,7 +16,10 @@ import click
 from gateway.cli import console
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from gateway.cli.check import Report, SourceReport
+    from gateway.cli.check_cache import CacheReport
     from gateway.cli.fetch import Answer, Route, Write
     from gateway.ids import Progress
     from gateway.settings import Settings
@@ -56,7 +59,14 @@ def check(config: Path | None, as_json: bool, sample: int) -> None:
     if as_json:
         facts = {"code": report.code, "problems": [problem.as_dict() for problem in problems]}
         sources = [_facts(source) | {"places": places[source.name]} for source in report.sources]
-        click.echo(json.dumps(facts | {"sources": sources}, indent=2))
+        cache: dict[str, Any] = {
+            "backend": report.cache.backend,
+            "state": report.cache.state,
+            "about": report.cache.about,
+        }
+        for kind in ("wrong", "doubtful"):
+            cache[kind] = [problem.as_dict() for problem in getattr(report.cache, kind)]
+        click.echo(json.dumps(facts | {"sources": sources, "cache": cache}, indent=2))
     else:
         for problem in problems:
             console.show(problem)
@@ -123,8 +133,27 @@ def _print_report(report: Report, sample: int, places: Mapping[str, Sequence[str
         for name, value in _rows(source, sample, places[source.name]):
             table.add_row(name, Text(value))
         out.print(table)
+    if report.cache.backend != "none":
+        out.print(_cache_table(report.cache))
     words = {0: "All well.", 1: "Something does not answer as it should.", 2: "The configuration is wrong."}
     out.print(Text(words[report.code], style="bold"))
+
+
+def _cache_table(cache: CacheReport) -> Table:
+    """The cache's table: what was found, and each fault with its key and its cure."""
+    from rich.table import Table
+    from rich.text import Text
+
+    state = Text(cache.state, style=f"bold {'red' if cache.wrong else 'green'}")
+    table = Table(title=Text.assemble(("cache", "bold"), "  ", state), title_justify="left", show_header=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("backend", f"{cache.backend}, {cache.about}" if cache.about else cache.backend)
+    for name, problems in (("wrong", cache.wrong), ("doubtful", cache.doubtful)):
+        for problem in problems:
+            table.add_row(name, Text(f"{problem.key}: {problem.cause}"))
+            table.add_row("cure", Text(problem.cure))
+    return table
 
 
 def _rows(source: SourceReport, sample: int, places: Sequence[str]) -> Iterator[tuple[str, str]]:

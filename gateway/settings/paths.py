@@ -55,7 +55,7 @@ def _paths(shape: Shape, data: Any, path: KeyPath) -> Iterator[tuple[KeyPath, st
 def _file_words(path: KeyPath, file: Path) -> Iterator[tuple[str, str]]:
     where = "Relative paths begin at the directory of the configuration file."
     try:
-        if _name(path) in ("key_file", "former_key_files"):
+        if _name(path) in ("key_file", "former_key_files") or "encryption" in path:
             read_key(file)
         elif not file.is_file():
             yield f"There is no file {str(file)!r}.", where

@@ -38,7 +38,13 @@ PURE = (
 VALUES = ("=gateway.fhir", "gateway.errors", "=gateway.cache")
 """Modules of plain values that pure code may use. "=" covers a package alone, without what lies below it."""
 
-COMMANDS = ("gateway.cli.check", "gateway.cli.fetch", "gateway.cli.reference", "gateway.cli.reference_words")
+COMMANDS = (
+    "gateway.cli.check",
+    "gateway.cli.check_cache",
+    "gateway.cli.fetch",
+    "gateway.cli.reference",
+    "gateway.cli.reference_words",
+)
 """What commands do, without their words: they may build the service as `serve` does."""
 
 COMPOSERS = ("gateway.app", "gateway.cli", *COMMANDS)
