@@ -5,6 +5,7 @@ The one place that knows all backends, each imported only when it is configured.
 
 from __future__ import annotations
 
+from adapters.contract import Log
 from gateway.cache import Cache, Limits, NoCache
 from gateway.cache.policy import Policy
 from gateway.keyfile import read_key
@@ -39,8 +40,8 @@ def max_document_of(settings: Caching) -> int:
     return SPOOLED if isinstance(settings, NoCaching) else settings.max_document
 
 
-def make_cache(settings: Caching) -> Cache:
-    """The configured backend, not yet entered. Raises `OSError` or `ValueError` when a key file cannot be used."""
+def make_cache(settings: Caching, log: Log | None = None) -> Cache:
+    """The configured backend, not yet entered; `log` is for what an operator has to know of it. Raises `OSError` or `ValueError` when a key file cannot be used."""
     if isinstance(settings, NoCaching):
         return NoCache(Limits())
     limits = Limits(keep=policy_of(settings).keep, max_document=settings.max_document)
@@ -56,7 +57,7 @@ def make_cache(settings: Caching) -> Cache:
     if isinstance(settings, DiskCaching):
         from gateway.cache.disk import DiskCache
 
-        return DiskCache(limits, keyring, settings.directory, max_bytes=settings.max_bytes)
+        return DiskCache(limits, keyring, settings.directory, max_bytes=settings.max_bytes, log=log)
     from gateway.cache.redis import RedisCache
 
     return RedisCache(limits, keyring, settings)
