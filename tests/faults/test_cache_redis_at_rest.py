@@ -7,9 +7,11 @@ import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from adapters.contract import Span
 from adapters.testing.proxy import LoopbackProxy
-from gateway.cache import Key
+from gateway.cache import Key, redis_lane
 from gateway.cache.sealing import CHUNK
 from tests.support.cached import KEY, document, kept, key, look, put, record
 from tests.support.redis import Bytes, redis
@@ -94,6 +96,24 @@ async def test_readers_who_stand_still_hold_half_a_mebibyte_and_no_connection(tm
                 assert piece + b"".join([rest async for rest in stream]) == data[CHUNK:]
             clients = server.ask("CLIENT", "LIST").count(b"name=fhir-gateway")
             assert 1 <= clients <= 2
+
+
+async def test_a_connection_that_died_in_silence_is_found_before_a_reader_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_lane, "IDLE", 0.3)
+    with redis(tmp_path) as server, LoopbackProxy("127.0.0.1", server.port) as proxy:
+        async with server.cache(url=f"redis://{proxy.host}:{proxy.port}", operation_timeout="200ms") as cache:
+            await kept(cache, KEY, b"letter")
+            with proxy.stall():
+                await asyncio.sleep(1)
+            assert proxy.accepted == 1
+            assert await look(cache, KEY) == b"letter"
+            assert proxy.accepted == 2
+            assert not cache.counts.faults
+            await asyncio.sleep(1)
+            assert await look(cache, KEY) == b"letter"
+            assert proxy.accepted == 2, "a connection that answers is kept"
 
 
 async def test_a_redis_far_away_is_used_and_one_that_breaks_off_is_left(tmp_path: Path) -> None:

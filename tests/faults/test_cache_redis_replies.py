@@ -117,6 +117,18 @@ async def test_an_answer_without_an_end_is_not_waited_for(server: RedisServer) -
             assert cache.counts.faults == {"garbage": 1}
 
 
+async def test_an_answer_that_drips_is_not_waited_for(server: RedisServer) -> None:
+    async with wrong_answers(server.port) as proxy:
+        url = f"redis://127.0.0.1:{proxy.port}"
+        async with server.cache(url=url, connect_timeout="200ms", operation_timeout="200ms") as cache:
+            await kept(cache, key("a"), b"letter" * 1000)
+            proxy.drip = 0.01
+            async with asyncio.timeout(2):
+                assert await look(cache, key("a")) is None
+                assert await look(cache, key("a")) is None
+            assert cache.counts.faults["timeout"] == 1
+
+
 async def test_a_connection_that_said_too_much_is_not_used_again(server: RedisServer) -> None:
     async with wrong_answers(server.port) as proxy:
         async with server.cache(url=f"redis://127.0.0.1:{proxy.port}") as cache:

@@ -40,6 +40,8 @@ class WrongAnswers:
     cut: int | None = None
     raw: bytes | None = None
     """Sent in place of all replies."""
+    drip: float = 0.0
+    """Seconds between two bytes."""
     twisted: int = 0
     accepted: int = 0
     seen: list[bytes] = field(default_factory=list)
@@ -101,6 +103,11 @@ async def _relay(proxy: WrongAnswers, client: Ends, server: Ends) -> None:
             twisted = proxy.twist(commands, list(replies))
             proxy.twisted += twisted != replies
             text = b"".join(map(encoded, twisted)) if proxy.raw is None else proxy.raw
+            if proxy.drip:
+                for at in range(len(text)):
+                    writer.write(text[at : at + 1])
+                    await asyncio.sleep(proxy.drip)
+                continue
             writer.write(text[: proxy.cut])
             await writer.drain()
             if proxy.cut is not None and len(text) > proxy.cut:
