@@ -15,8 +15,8 @@ from typing import cast
 import aiohttp
 
 PIECE = 384 << 10
-"""Bytes taken from a connection at a time: a stalled reader costs three or four such pieces, and half as much is a fifth more work.
-A multiple of 3 and 4, so that base64 in either direction seldom carries."""
+"""Bytes taken from a connection at a time: a stalled reader costs three or four such pieces, and pieces of a third are a quarter
+more work. A multiple of 3 and 4, so that base64 in either direction seldom carries."""
 
 WORTH_WHILE = 256 << 10
 """Bytes of a rest below which it is left to aiohttp."""
