@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -53,12 +54,17 @@ class Answer:
 
 
 def prepared(rig: Rig, packing: Packing, size: int) -> Answer:
-    """The answer with a document of `size` bytes, asked for once from a repository that makes it."""
+    """The answer with a document of `size` bytes, asked for once in a run from a repository that makes it."""
+    return _prepared(rig.directory, packing, size)
+
+
+@lru_cache
+def _prepared(directory: Path, packing: Packing, size: int) -> Answer:
     document = large(size)
     digest = hashlib.sha256()
     for chunk in document.content.chunks():
         digest.update(chunk)
-    path = rig.directory / f"{packing}-{size}"
+    path = directory / f"{packing}-{size}"
     said = retrieve(document)
     fake = FakeRepository([document], personality=PERSONALITIES[PERSONALITY[packing]])
     with in_background(fake) as url:

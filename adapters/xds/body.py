@@ -2,8 +2,8 @@
 
 Rules of this module: it counts bytes and looks at none. aiohttp reads the head and whatever of the body came with it; where the
 head says how long the body is, nothing is left to parse, and what aiohttp would do with each piece is to copy it twice. The
-connection goes back to aiohttp with the body's last byte, and everything that becomes of it before is told to aiohttp as well.
-A body in chunks stays aiohttp's: how far its parser is within a chunk it does not say.
+connection goes back to aiohttp when its answer is let go of, and aiohttp is told of all that becomes of it before. A body in
+chunks stays aiohttp's: how far its parser is within a chunk it does not say.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import cast
 import aiohttp
 
 PIECE = 384 << 10
-"""Bytes taken from a connection at a time: a stalled reader costs three or four such pieces, and pieces of a third are a quarter
-more work. A multiple of 3 and 4, so that base64 in either direction seldom carries."""
+"""Bytes taken from a connection at a time: a stalled reader costs three or four such pieces; pieces of a third are a quarter
+more work. A multiple of 3 and 4: base64 in either direction seldom carries."""
 
 WORTH_WHILE = 256 << 10
 """Bytes of a rest below which it is left to aiohttp."""
@@ -50,7 +50,7 @@ def rest(response: aiohttp.ClientResponse, room: Room) -> Rest | None:
 
 
 class Rest(asyncio.BufferedProtocol):
-    """Takes the connection over when it is made, and gives it back after `left` bytes."""
+    """Takes the connection over when it is made, for `left` bytes. `surplus`: more than those have come."""
 
     def __init__(
         self,
@@ -65,6 +65,7 @@ class Rest(asyncio.BufferedProtocol):
         self._theirs = theirs
         self._left = left
         self._room = room
+        self.surplus = False
         self._ready: deque[bytes] = deque()
         self._held = 0
         self._paused = False
@@ -113,6 +114,16 @@ class Rest(asyncio.BufferedProtocol):
         else:
             self._waiter.set_exception(TimeoutError())
 
+    def give_back(self) -> None:
+        """Let aiohttp keep the connection for another request, when all of the body has arrived and no more.
+
+        Otherwise nothing on it can be believed, and closing it is for the response.
+        """
+        self._stop_timer()
+        if not self._left and not self.surplus and not self._lost and not self._transport.is_closing():
+            self._hand_to(self._theirs)
+            self._response.content.feed_eof()
+
     # --- what the event loop calls ---
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -120,16 +131,16 @@ class Rest(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         size = min(nbytes, self._left)
+        if nbytes > size:
+            self.surplus = True
+            self._transport.pause_reading()
+        if not size:
+            return
         self._ready.append(bytes(self._room.upto(size)))
         self._held += size
         self._left -= size
         if not self._left:
             self._stop_timer()
-            self._hand_to(self._theirs)
-            if nbytes > size:  # bytes that nobody asked for: nothing on this connection can be believed any more
-                self._response.close()
-            else:
-                self._response.content.feed_eof()
         elif self._held >= WORTH_WHILE:
             self._paused = True
             self._transport.pause_reading()

@@ -27,6 +27,8 @@ pytestmark = pytest.mark.blocking_allowed
 
 LONG = large(6_000_000)
 
+INLINE_TAIL = b"</x:Document></x:DocumentResponse></x:RetrieveDocumentSetResponse></s:Body></s:Envelope>"
+
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
@@ -201,6 +203,37 @@ def test_what_follows_a_body_uninvited_is_never_the_next_answer(on_loop, taken, 
     on_loop(test())
     assert connections == (1 if late else 2)
     assert taken
+
+
+@pytest.mark.parametrize("later", [0.0, 0.001])
+@pytest.mark.parametrize("surplus", [0, 1, 900_000])
+def test_a_stated_length_that_is_too_small_is_seen_where_nothing_else_says_that_the_document_is_whole(
+    on_loop, taken, surplus, later
+) -> None:
+    root = inline_head() + b'<i:Include xmlns:i="http://www.w3.org/2004/08/xop/include" href="cid:d"/>' + INLINE_TAIL
+    parts = b"--b\r\nContent-Type: application/xop+xml\r\n\r\n" + root + b"\r\n--b\r\nContent-ID: <d>\r\n\r\n"
+    stated = parts + LONG.data[:2_000_000]
+    fields = b"Content-Type: multipart/related; boundary=b\r\nContent-Length: %d\r\n\r\n" % len(stated)
+
+    async def test() -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            rest = LONG.data[2_000_000:][:surplus]
+            writer.write(b"HTTP/1.1 200 OK\r\n" + fields + stated + (b"" if later else rest))
+            await writer.drain()
+            await asyncio.sleep(later)
+            writer.write(rest if later else b"")
+
+        async with scripted(answer) as url, source(endpoint(url)) as adapter:
+            got = await read(adapter, locator(LONG))
+        if surplus:
+            assert isinstance(got.error, Unavailable)
+            assert "behind the length" in got.error.detail
+        else:
+            assert (got.error, got.data) == (None, LONG.data[:2_000_000])
+
+    on_loop(test())
+    assert len(taken) == 1
 
 
 def inline_head() -> bytes:
