@@ -14,7 +14,7 @@ from typing import cast
 
 import aiohttp
 
-PIECE = 384 << 10
+PIECE = 336 << 10
 """Bytes taken from a connection at a time: a stalled reader costs three or four such pieces; pieces of a third are a quarter
 more work. A multiple of 3 and 4: base64 in either direction seldom carries."""
 
