@@ -1,7 +1,7 @@
-"""Looking for a boundary in bytes, several times as fast as `bytes.find`, which decides between answers of gigabytes.
+"""Looking for a boundary in bytes, several times as fast as `bytes.find`.
 
-Rules of this module: it answers as `bytes.find` does. The C library's search is asked whether there is anything to find, which
-in nearly all of a document there is not; where it is, and where there is no such library, `bytes.find` says.
+Rules of this module: no I/O, and it answers as `bytes.find` does. The C library's search is asked whether there is anything to
+find, which in nearly all of a document there is not; where it is, and where there is no such library, `bytes.find` says.
 """
 
 from __future__ import annotations
