@@ -26,11 +26,11 @@ lint: install ## Check style and types
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy
 
-bench: install ## Measure against nginx, smbclient and rclone and rewrite docs/benchmarks.md (ten minutes, quiet machine)
+bench: install ## Measure against nginx, smbclient, rclone and zeep and rewrite docs/benchmarks.md (twenty minutes, quiet machine)
 	@deploy/scripts/install-servers nginx wrk cc smbd smbclient rclone
 	@$(PYTHON) -m benchmarks.run --write $(ARGS)
 
-bench-quick: install ## The same in two minutes: smaller files, fewer rounds, nothing written
+bench-quick: install ## The same in four minutes: smaller files, fewer rounds, nothing written
 	@deploy/scripts/install-servers nginx wrk cc smbd smbclient rclone
 	@$(PYTHON) -m benchmarks.run --quick $(ARGS)
 

@@ -41,12 +41,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How long it took to read how much: seconds, body bytes, responses, seconds of the median response if known."""
+    """How long it took to read how much: seconds, body bytes, responses, seconds of the median response if known.
+
+    `first` is when the first byte of a body came, by `time.monotonic`, if known.
+    """
 
     seconds: float
     size: int
     responses: int
     median: float = math.nan
+    first: float = math.nan
 
 
 def compiled(name: str, directory: Path) -> Path:
@@ -82,8 +86,8 @@ class Sink:
         done = subprocess.run([*self.before, self.program, *map(str, options)], capture_output=True, text=True)
         if done.returncode:
             raise WrongAnswer(f"{asked.target}: {done.stderr.strip()}")
-        seconds, size, responses, median = done.stdout.split()
-        return Reading(float(seconds), int(size), int(responses), float(median))
+        seconds, size, responses, median, first = done.stdout.split()
+        return Reading(float(seconds), int(size), int(responses), float(median), float(first))
 
 
 @contextlib.contextmanager

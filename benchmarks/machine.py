@@ -5,10 +5,12 @@ Processor time and memory are of a whole process tree, since a peer may do its w
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
 import shutil
+import stat
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -45,6 +47,16 @@ def memory(pid: int, field: str) -> int:
     return int(found[1]) * 1024
 
 
+def unlinked(pid: int) -> int:
+    """Bytes in files without a name that a process has open: what it has spooled."""
+    total = 0
+    for one in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            found = one.stat()
+            total += found.st_size if stat.S_ISREG(found.st_mode) and not found.st_nlink else 0
+    return total
+
+
 def forget_peak(pid: int) -> None:
     """Begin "VmHWM" anew from what the process has now (proc(5), clear_refs)."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
@@ -70,7 +82,7 @@ def description() -> dict[str, str]:
         "kernel": f"{platform.system()} {platform.release()}",
         "Python": platform.python_version(),
         "gateway": gateway.__version__,
-        **{name: version(name) for name in ("aiohttp", "uvloop", "pybase64", "cryptography")},
+        **{name: version(name) for name in ("aiohttp", "uvloop", "pybase64", "cryptography", "lxml", "zeep")},
         "nginx": _said("nginx", "-v", r"nginx/(\S+)"),
         "wrk": _said("wrk", "-v", r"wrk (?:debian/)?(\S+)"),
         "Samba": _said("smbd", "--version", r"Version (\S+)"),

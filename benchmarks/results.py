@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -128,12 +129,44 @@ class Result:
 HEADINGS = ["what", "gateway", "peer", "ratio", "goal", "", "processor time"]
 
 
-def markdown(results: Sequence[Result], machine: Mapping[str, str], rounds: str) -> str:
-    """The table and what it was measured on."""
-    rows = [HEADINGS, ["---"] * len(HEADINGS), *(row for result in results for row in result.rows())]
-    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+def markdown(results: Sequence[Result], said: str) -> str:
+    """The table, and below it what it was measured on."""
+    return "\n".join([_line(HEADINGS), _line(["---"] * len(HEADINGS)), *_lines(results), "", said])
+
+
+def footer(machine: Mapping[str, str], rounds: str, only: Sequence[str] | None = None) -> str:
+    """What was measured when and on what; `only` names what alone was."""
     facts = "; ".join(f"{name} {value}" for name, value in machine.items())
-    return f"{table}\n\n{rounds} Median (lowest..highest).\n\n{facts}.\n"
+    scope = "".join(f"`{name}`, " for name in only or ())
+    return f"{scope}{rounds} Median (lowest..highest).\n\n{facts}.\n"
+
+
+def spliced(old: str, results: Sequence[Result], said: str) -> str:
+    """`old`, a table with what is below it, with the rows of `results` in place of those that are about the same.
+
+    What is about something new comes behind all other rows, and `said` at the end, in place of what was said there of the same.
+    """
+    begin, *below = re.split(r"\n\n(?!\|)", old.strip())
+    rows = {result.title: _lines([result]) for result in results}
+    lines: list[str] = []
+    for line in begin.splitlines():
+        title = line.removeprefix("| ").partition(" | ")[0]
+        if title not in rows:
+            lines.append(line)
+        elif rows[title][0] not in lines:
+            lines += rows[title]
+    lines += [line for result in results for line in rows[result.title] if line not in lines]
+    about = said.partition(", 2")[0]
+    stays = [part for part in zip(below[::2], below[1::2], strict=True) if part[0].partition(", 2")[0] != about]
+    return "\n\n".join(["\n".join(lines), *(text.strip() for part in stays for text in part), said])
+
+
+def _lines(results: Sequence[Result]) -> list[str]:
+    return [_line(row) for result in results for row in result.rows()]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
 
 
 def in_turns(rounds: int, contenders: Mapping[str, Callable[[], float]]) -> dict[str, Spread]:

@@ -1,7 +1,8 @@
 """Measures the gateway beside its peers: `python -m benchmarks.run [--quick] [--only NAME] [--rounds N] [--write]`.
 
-`--write` keeps the figures in benchmarks/results.json and rewrites the table of docs/benchmarks.md. Exit status 1 says
-that a goal was missed; on a machine that does something else meanwhile, that says little.
+`--write` keeps the figures in benchmarks/results.json and rewrites the table of docs/benchmarks.md, with `--only` the rows
+of what was measured alone. Exit status 1 says that a goal was missed; on a machine that does something else meanwhile,
+that says little.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import scenarios, smb
+from benchmarks import scenarios, smb, xds
 from benchmarks.machine import description
-from benchmarks.results import Result, markdown
+from benchmarks.results import Result, footer, markdown, spliced
 from benchmarks.rig import Rig
 from benchmarks.scenarios import QUICK, Plan
 from tests.support.process import SEARCH
@@ -27,18 +28,23 @@ RESULTS = Path(__file__).with_name("results.json")
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- results: written by `make bench` -->", "<!-- end of results -->"
 
-EVERY = scenarios.SCENARIOS | smb.SCENARIOS
+GROUPS = {"files": scenarios.SCENARIOS, "shares": smb.SCENARIOS, "xds": xds.SCENARIOS}
+EVERY = scenarios.SCENARIOS | smb.SCENARIOS | xds.SCENARIOS
 
 
 def needed(name: str) -> tuple[str, ...]:
     """The programs that a scenario starts and may not find."""
-    return ("smbd", "smbclient", "smbstatus", "rclone") if name in smb.SCENARIOS else ("nginx", "wrk")
+    if name in smb.SCENARIOS:
+        return ("smbd", "smbclient", "smbstatus", "rclone")
+    return ("nginx",) if name in xds.SCENARIOS else ("nginx", "wrk")
 
 
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="benchmarks/run.py", description=__doc__.split("\n")[0])
-    parser.add_argument("--only", nargs="+", choices=EVERY, metavar="NAME", help=", ".join(EVERY))
+    parser.add_argument(
+        "--only", nargs="+", choices=[*GROUPS, *EVERY], metavar="NAME", help=", ".join([*GROUPS, *EVERY])
+    )
     parser.add_argument("--rounds", type=int, help="how often each contender is measured")
     parser.add_argument("--quick", action="store_true", help="smaller files, fewer rounds")
     parser.add_argument("--write", action="store_true", help=f"keep the figures in {RESULTS.name} and {PAGE.name}")
@@ -49,7 +55,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     chosen = arguments()
-    names = chosen.only or list(EVERY)
+    names = [name for one in chosen.only or GROUPS for name in GROUPS.get(one, [one])]
     for program in sorted({program for name in names for program in needed(name)}):
         if shutil.which(program, path=SEARCH) is None:
             print(f"{program} is not installed; `make bench` installs it when it may.", file=sys.stderr)
@@ -65,19 +71,22 @@ def main() -> int:
             for row in results[-1].rows():
                 print("  ".join(filter(None, row)), flush=True)
     if chosen.write:
-        write(results, plan)
+        write(results, plan, chosen.only)
     return 0 if all(result.met for result in results) else 1
 
 
-def write(results: list[Result], plan: Plan) -> None:
-    """Keep the figures, and put the table into the page."""
+def write(results: list[Result], plan: Plan, only: list[str] | None) -> None:
+    """Keep the figures, and put the table into the page; with `only`, leave the other rows there as they are."""
     when, machine = datetime.now(UTC).date().isoformat(), description()
     rows = {"when": when, "rounds": plan.rounds, "machine": machine, "results": [one.plain() for one in results]}
     RESULTS.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
-    table = markdown(results, machine, f"{when}, {plan.rounds} rounds in turns.")
     page = PAGE.read_text()
-    section = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
-    PAGE.write_text(section.sub(lambda _old: f"{BEGIN}\n\n{table}\n{END}", page))
+    section = re.compile(f"(?<={re.escape(BEGIN)}).*(?={re.escape(END)})", re.DOTALL)
+    found = section.search(page)
+    assert found
+    said = footer(machine, f"{when}, {plan.rounds} rounds in turns.", only)
+    table = spliced(found[0], results, said) if only else markdown(results, said)
+    PAGE.write_text(f"{page[: found.start()]}\n\n{table}\n{page[found.end() :]}")
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ Readers = Mapping[Measured, Callable[[], Reading]]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much of everything: rounds, bytes, seconds, readers. The last three are for a Windows share."""
+    """How much of everything: rounds, bytes, seconds, readers. The last of them for a share, and a repository."""
 
     rounds: int = 9
     large: int = GIB
@@ -67,9 +67,19 @@ class Plan:
     shared: int = 500 * MIB
     letters: int = 500
     stalled: int = 50
+    retrieved: int = 300_000_000
 
 
-QUICK = Plan(rounds=3, large=256 * MIB, repeats=3, rate_seconds=2, starts=3, shared=100 * MIB, letters=200)
+QUICK = Plan(
+    rounds=3,
+    large=256 * MIB,
+    repeats=3,
+    rate_seconds=2,
+    starts=3,
+    shared=100 * MIB,
+    letters=200,
+    retrieved=60_000_000,
+)
 
 Scenario = Callable[[Rig, Plan], Result]
 
@@ -182,6 +192,14 @@ def idle_memory(rig: Rig, plan: Plan) -> Result:
 
     values = tuple(once() for _number in range(min(3, plan.starts)))
     return Result("idle", "idle memory", "MiB", 0, {"gateway": Spread(values)}, [Goal(80, at_least=False)])
+
+
+def settle(contender: Contender) -> None:
+    """Wait until its memory has stopped growing."""
+    before = 0
+    while (now := contender.memory("VmRSS")) - before > MIB:
+        before = now
+        time.sleep(1)
 
 
 def size_text(size: int) -> str:

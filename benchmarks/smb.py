@@ -6,15 +6,14 @@ a connection that is logged in; rclone does what the gateway does. The contender
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
 from benchmarks.clients import stalled, verify
 from benchmarks.results import Goal, Result, Spread
-from benchmarks.rig import KIB, MIB, Contender, Rig, binary, plain
-from benchmarks.scenarios import LATENCY, MEGABYTES, Plan, Readers, Scenario, beside, size_text
+from benchmarks.rig import KIB, MIB, Rig, binary, plain
+from benchmarks.scenarios import LATENCY, MEGABYTES, Plan, Readers, Scenario, beside, settle, size_text
 from benchmarks.share import ENCRYPTED, PLAIN, SIGNED, Protection, archive
 
 DISTANCE = 0.005
@@ -90,14 +89,6 @@ def stalled_readers(rig: Rig, plan: Plan) -> Result:
     title = f"share, encrypted, {size_text(document.size)}: memory for each of {plan.stalled} stalled readers"
     figures = {"gateway": Spread((growth / plan.stalled / MIB,))}
     return Result("smb-memory", title, "MiB", 2, figures, [Goal(1.5, at_least=False)])
-
-
-def settle(contender: Contender) -> None:
-    """Wait until its memory has stopped growing."""
-    before = 0
-    while (now := contender.memory("VmRSS")) - before > MIB:
-        before = now
-        time.sleep(1)
 
 
 SCENARIOS: dict[str, Scenario] = {

@@ -37,7 +37,7 @@ from gateway.ids import open_scheme
 from gateway.keyfile import read_key
 from gateway.protocol.interactions import Bases
 from gateway.routing import Route, Router, Scheme
-from gateway.server import HttpServer, Pipeline
+from gateway.server import HttpServer, Pipeline, gather_writes
 from gateway.settings import Settings, SourceSettings
 from gateway.shared import SharedReads, Sharing
 from gateway.source import Limits, Source, services
@@ -315,4 +315,5 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
         import uvloop
     except ImportError:
         return None
+    gather_writes()
     return uvloop.new_event_loop

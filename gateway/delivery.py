@@ -106,6 +106,9 @@ class Delivery:
             while piece is not None:
                 try:
                     await writer.write(piece, drain=False)
+                    if request.protocol.writing_paused:
+                        # The loop gives the kernel what it can before it goes on; mostly there is nothing left to wait for.
+                        await asyncio.sleep(0)
                     await self._taken(request, writer.drain())
                 except ConnectionError:
                     raise _ReaderGone from None

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, cast
 
-from aiohttp import HttpVersion10, HttpVersion11, web
+from aiohttp import HttpVersion10, HttpVersion11, http_writer, web
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
@@ -207,6 +207,14 @@ class Handler(Protocol):
     def __call__(self, request: web.BaseRequest) -> Awaitable[web.StreamResponse]: ...
     def refuse_unparsed(self, error: BaseException | None) -> web.Response: ...
     def refuse_failed(self, error: BaseException | None) -> web.Response: ...
+
+
+def gather_writes() -> None:
+    """Let the pieces of a chunked body go out as they are, where the loop is uvloop's: aiohttp would join each with its frame.
+
+    It does so since `writelines` of asyncio itself ignored a full connection (CVE-2024-12254); that of uvloop never did.
+    """
+    http_writer.SKIP_WRITELINES = False
 
 
 class HttpServer(web.Server):

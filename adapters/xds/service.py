@@ -21,6 +21,7 @@ from adapters.contract import Services
 from adapters.errors import AdapterError, Busy, Corrupt, TimedOut, Unavailable
 from adapters.xds import inflate
 from adapters.xds.assertion import Assertions
+from adapters.xds.body import Rest, Room, rest
 from adapters.xds.certificates import Certificates
 from adapters.xds.failures import broken_off, refused_by_status, unreached
 from adapters.xds.request import Packing, message, new_message_id
@@ -60,6 +61,7 @@ class SoapService:
         self._services = services
         self._certificates = Certificates(options.tls, services, place=f"{place}.tls") if self.secure else None
         self._permits = asyncio.Semaphore(options.max_connections)
+        self._room = Room()
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -157,7 +159,9 @@ class SoapService:
                 empty = Corrupt("the service answered with nothing, not even an envelope")
                 raise _Unanswered(empty)
             between = options.timeouts.between_bytes
-            return Answer(response, connection, first, between_bytes=between, presenting=self.presenting)
+            return Answer(
+                response, connection, first, room=self._room, between_bytes=between, presenting=self.presenting
+            )
         except BaseException as error:
             if response is not None:
                 response.close()
@@ -220,11 +224,15 @@ class Call:
         self._service._permits.release()
 
 
+_TOO_LONG = "the answer goes on behind the length that it states"
+
+
 class Answer:
     """An HTTP answer whose first bytes are there. `content_type` is the header field, as it stands there."""
 
     __slots__ = (
-        "_between", "_body", "_connection", "_first", "_pieces", "_presenting", "_response", "content_type", "status",
+        "_between", "_body", "_connection", "_first", "_pieces", "_presenting", "_response", "_rest", "_room",
+        "content_type", "status",
     )  # fmt: skip
 
     def __init__(
@@ -233,12 +241,15 @@ class Answer:
         connection: ResponseHandler | None,
         first: bytes,
         *,
+        room: Room,
         between_bytes: float,
         presenting: bool,
     ) -> None:
         self._response = response
         self._connection = connection
         self._first = first
+        self._room = room
+        self._rest: Rest | None = None
         self._between = between_bytes
         self._presenting = presenting
         self._body = inflate.body(response.headers.get("Content-Encoding"))
@@ -281,21 +292,36 @@ class Answer:
 
         A service that counts characters in place of bytes states too small a length; what was read then lacks its end.
         """
+        if self._rest is not None:
+            if not self._rest.surplus:
+                await asyncio.sleep(SURPLUS_SECONDS)
+            if self._rest.surplus:
+                raise Unavailable(_TOO_LONG)
+            return
         if self._connection is None or "Content-Length" not in self._response.headers:
             return
         if self._connection.exception() is None:
             await asyncio.sleep(SURPLUS_SECONDS)
         if isinstance(self._connection.exception(), HttpProcessingError):
-            raise Unavailable("the answer goes on behind the length that it states")
+            raise Unavailable(_TOO_LONG)
 
     def close(self) -> None:
-        """Let go of the connection: closed, unless the body was read to its end and the session has it back already."""
+        """Let go of the connection: closed, unless the body was read to its end and the session has it back."""
+        if self._rest is not None:
+            self._rest.give_back()
         self._response.close()
 
     async def _received(self, seconds: float) -> bytes:
+        content = self._response.content
         try:
+            if self._rest is None:
+                if data := content.read_nowait():
+                    return data
+                self._rest = rest(self._response, self._room)
+            if self._rest is not None:
+                return await self._rest.read(seconds)
             async with asyncio.timeout(seconds):
-                return await self._response.content.readany()
+                return await content.readany()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise broken_off(error) from error
 

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import clients
+from benchmarks import clients, machine, repository, xds
 from benchmarks.clients import Request, WrongAnswer, verify
-from benchmarks.results import Goal, Result, Spread, in_turns, markdown
-from benchmarks.rig import Contender, Rig
+from benchmarks.results import Goal, Result, Spread, footer, in_turns, markdown, spliced
+from benchmarks.rig import Contender, Rig, binary
+from benchmarks.scenarios import Plan
 from benchmarks.share import ENCRYPTED, PLAIN, SIGNED, distance
 from benchmarks.share import archive as share_of
 from tests.support.nginx import Nginx, file_server
@@ -91,7 +92,7 @@ def test_the_goal_judges_the_median_of_the_ratios():
     result = Result("n", "native", "MB/s", 0, figures, [goal], {"gateway": "1 s/GB", "nginx": "2 s/GB"})
     assert result.ratio("nginx").median == 0.9
     assert result.met
-    table = markdown([result], {"kernel": "Linux 6"}, "3 rounds.")
+    table = markdown([result], footer({"kernel": "Linux 6"}, "3 rounds."))
     measured = "| native | 90 (10..99) MB/s | nginx 100 (100..100) MB/s | 0.90 (0.10..0.99) | >= 0.8 x | met |"
     assert f"{measured} gateway 1 s/GB; nginx 2 s/GB |" in table
     memory = Result("m", "memory", "MiB", 0, {"gateway": Spread((183.0,))}, [Goal(182, at_least=False)])
@@ -115,6 +116,25 @@ def test_each_peer_has_its_own_goal_and_one_that_is_missed_is_missed():
     assert [(goal["peer"], goal["met"]) for goal in result.plain()["goals"]] == [("smbclient", True), ("rclone", False)]
 
 
+def test_rows_of_a_part_replace_those_of_the_same_and_no_others():
+    def table(*rows: tuple[str, float]) -> list[Result]:
+        goal = [Goal(5, at_least=False)]
+        return [Result(name, name, "MiB", 0, {"gateway": Spread((value,))}, goal) for name, value in rows]
+
+    every = markdown(table(("idle", 3), ("old", 4), ("far", 9)), footer({"kernel": "1"}, "2026-01-01, 9 rounds."))
+    once = spliced(every, table(("old", 1), ("new", 6)), footer({"kernel": "2"}, "2026-01-02, 7 rounds.", ["xds"]))
+    titles = [line.split(" | ")[:2] for line in once.splitlines()[2:6]]
+    assert titles == [["| idle", "3 MiB"], ["| old", "1 MiB"], ["| far", "9 MiB"], ["| new", "6 MiB"]]
+    assert once.splitlines()[6:] == [
+        "", "2026-01-01, 9 rounds. Median (lowest..highest).", "", "kernel 1.",
+        "", "`xds`, 2026-01-02, 7 rounds. Median (lowest..highest).", "", "kernel 2.",
+    ]  # fmt: skip
+    again = spliced(once, table(("new", 2)), footer({"kernel": "3"}, "2026-01-03, 5 rounds.", ["xds"]))
+    assert again == once.replace(
+        "| new | 6 MiB |  |  | <= 5 MiB | missed |", "| new | 2 MiB |  |  | <= 5 MiB | met |"
+    ).replace("2026-01-02, 7", "2026-01-03, 5").replace("kernel 2", "kernel 3")
+
+
 # --- the programs in C -----------------------------------------------------------------------------------------------
 
 
@@ -131,6 +151,41 @@ def test_the_reading_client_counts_what_it_was_answered(rig, peer, archive):
     assert 0 < reading.median <= reading.seconds
     with pytest.raises(WrongAnswer, match="404"):
         rig.sink.read(Request(peer.port, "/letter-*.pdf", 0, b""), repeats=4)
+
+
+def chunked(*chunks: bytes, rest: bytes = b"0\r\n\r\n") -> bytes:
+    """A whole response."""
+    framed = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks)
+    return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + framed + rest
+
+
+@pytest.mark.parametrize("step", [1, 7, 1_000_000])
+def test_the_reading_client_counts_what_comes_in_chunks(rig, step):
+    whole = chunked(b"x" * 10, b"\r\n0\r\n\r\n" * 9000, b"y")
+    with ThreadPoolExecutor() as pool, socket.create_server((LOOPBACK, 0)) as server:
+        answered = pool.submit(answer_once, server, whole, step if step > 7 else 40 * step)
+        began = time.monotonic()
+        reading = rig.sink.read(Request(server.getsockname()[1], "/", 0, b""))
+        answered.result(10)
+    assert (reading.size, reading.responses) == (63_011, 1)
+    assert began < reading.first < time.monotonic()
+
+
+@pytest.mark.parametrize("wrong", [chunked(b"x", rest=b"0\r\n"), chunked(b"x", rest=b"?\r\n"), chunked(b"x") + b"more"])
+def test_the_reading_client_refuses_chunks_that_do_not_end(rig, wrong):
+    with ThreadPoolExecutor() as pool, socket.create_server((LOOPBACK, 0)) as server:
+        pool.submit(answer_once, server, wrong, 1_000_000)
+        with pytest.raises(WrongAnswer):
+            rig.sink.read(Request(server.getsockname()[1], "/", 0, b""))
+
+
+def answer_once(server: socket.socket, data: bytes, step: int) -> None:
+    """Send this to the first client, `step` bytes at a time."""
+    with server.accept()[0] as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.recv(65536)
+        for at in range(0, len(data), step):
+            connection.sendall(data[at : at + step])
 
 
 def test_readers_stall_after_their_first_bytes(peer, archive):
@@ -222,3 +277,54 @@ def test_a_share_must_be_the_servers_own(rig):
     with ExitStack() as stranger, pytest.raises(RuntimeError, match="belongs to"), share_of(rig, PLAIN) as share:
         share.server.stop()
         stranger.enter_context(socket.create_server((LOOPBACK, share.server.port)))
+
+
+# --- an XDS repository -----------------------------------------------------------------------------------------------
+
+FEW = Plan(rounds=1, readers=3, stalled=2, retrieved=12_000_000)
+
+
+@pytest.mark.parametrize("packing", ["xop", "inline"])
+def test_all_contenders_for_a_repository_deliver_the_document(rig, packing):
+    answer = repository.prepared(rig, packing, 1_000_000)
+    with repository.origin(rig, answer) as far, ExitStack() as stack:
+        ours = stack.enter_context(repository.gateway(rig, far.port))
+        verify(binary(ours, answer.document))
+        verify(repository.passed_on(stack.enter_context(repository.proxy(rig, far.port)), answer))
+        peer = binary(stack.enter_context(repository.zeep(rig, far.port, answer.document)), answer.document)
+        verify(replace(peer, target="/document"))
+        for wrong in (binary(ours, answer.document), replace(peer, target="/document")):
+            with pytest.raises(WrongAnswer):
+                verify(replace(wrong, digest=bytes(32)))
+
+
+@pytest.mark.parametrize(
+    ("name", "contenders"),
+    [
+        ("xds-xop-json", {"gateway", "nginx", "zeep"}),
+        ("xds-inline-native", {"gateway", "nginx"}),
+        ("xds-memory-xop-native", {"gateway"}),
+        ("xds-readers-inline-json", {"gateway"}),
+        ("xds-stalled-xop-native", {"gateway"}),
+    ],
+)
+def test_each_scenario_of_a_repository_measures(rig, name, contenders):
+    result = xds.SCENARIOS[name](rig, FEW)
+    assert result.name == name
+    assert set(result.figures) == contenders
+    assert all(spread.low > 0 for spread in result.figures.values())
+
+
+@pytest.mark.parametrize("representation", ["native", "json"])
+def test_the_first_byte_is_one_of_the_document_and_no_second_passes_before_it(rig, representation):
+    (row,) = xds.SCENARIOS[f"xds-first-inline-{representation}"](rig, FEW).figures.values()
+    assert 0 < row.median < repository.SLOW_BYTES / 1e6 * 1e3, "the slow megabyte is not waited for"
+
+
+def test_what_is_spooled_is_counted(rig, tmp_path):
+    with (tmp_path / "file").open("wb") as file:
+        file.write(bytes(70_000))
+        file.flush()
+        before = machine.unlinked(os.getpid())
+        (tmp_path / "file").unlink()
+        assert machine.unlinked(os.getpid()) - before == 70_000

@@ -14,7 +14,7 @@ try:
     from pybase64 import b64decode
 except ImportError:
 
-    def b64decode(text: bytes, altchars: None = None, validate: bool = True) -> bytes:  # type: ignore[misc]
+    def b64decode(text: bytes | memoryview, altchars: None = None, validate: bool = True) -> bytes:  # type: ignore[misc]
         """The standard library's decoder: a fifth of the speed, the same bytes."""
         return binascii.a2b_base64(text, strict_mode=True)
 
@@ -61,7 +61,7 @@ class Base64Decoder:
         whole = len(text) & ~3
         if self._padded and whole:
             raise ValueError("text after the padding")
-        decoded = b64decode(text if whole == len(text) else text[:whole], validate=True)
+        decoded = b64decode(text if whole == len(text) else memoryview(text)[:whole], validate=True)
         self._padded = self._padded or text[whole - 1 : whole] == b"="
         self._carry = text[whole:]
         return decoded

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from adapters.xds.mtom.failures import LimitExceeded, Malformed
 from adapters.xds.mtom.headers import MediaType, header_fields, media_type
+from adapters.xds.mtom.search import find
 from adapters.xds.mtom.transfer import Decoder, Identity, decoder_for
 
 MOST_PARTS = 64
@@ -160,7 +161,7 @@ class Splitter:
 
     def _body(self, events: list[Event]) -> bool:
         data, at = self._data, self._at
-        while (hit := data.find(self._delimiter, at)) >= 0:
+        while (hit := find(data, self._delimiter, at)) >= 0:
             behind = hit + len(self._delimiter)
             if found := _LINE_REST.match(data, behind):
                 self._give(events, hit)
