@@ -88,7 +88,8 @@ class Descriptor:
     `size` is in bytes, None when it is not known before the end. `media_type` is what the archive itself states, None
     when it states nothing (an extension is not a statement). `modified` is in UTC. `version` is public: equal strings
     mean equal bytes, and every replica computes the same one. `validator` is private and stronger (inode, FileId,
-    change time). `title` may hold patient data: it never reaches a log.
+    change time). `title` may hold patient data: it never reaches a log. `estimate` is about how many bytes are to be expected
+    where `size` is not known; nothing depends on its being right.
     """
 
     size: int | None
@@ -98,6 +99,7 @@ class Descriptor:
     title: str | None = None
     version: str | None = None
     validator: str | None = None
+    estimate: int | None = None
 
 
 class LocalFile(Protocol):

@@ -16,14 +16,14 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from adapters.contract import Descriptor, Span
+from adapters.contract import MAX_CHUNK, Descriptor, Span
 from adapters.errors import AdapterError, Changed, Corrupt, Unavailable
 from gateway.blame import blamed
 from gateway.held import Held
 from gateway.media import HEAD_BYTES, content_type, statement
 from gateway.opened import Opened
 from gateway.source import Source
-from gateway.spool import PIECE, Spool, SpoolEntry
+from gateway.spool import Spool, SpoolEntry
 
 WINDOW = 512 * 1024
 """Bytes of a tethered document held ahead of its slowest reader."""
@@ -70,7 +70,7 @@ class Reader:
         self.position = start
         self.fill.moved()
         while stop is None or self.position < stop:
-            piece = await self.fill.piece(self.position, PIECE if stop is None else stop - self.position)
+            piece = await self.fill.piece(self.position, MAX_CHUNK if stop is None else stop - self.position)
             if not piece:
                 if stop is not None:
                     raise blamed(Corrupt("the archive ended the document early"), self.fill.source.name)
@@ -282,7 +282,8 @@ class Fill:
             # The archive says what it is: nobody has to wait for the bytes that would.
             self.told = True
             self._wake()
-        if descriptor.size is not None and descriptor.size > self.terms.max_document:
+        expected = descriptor.estimate if descriptor.size is None else descriptor.size
+        if expected is not None and expected > self.terms.max_document:
             self._tether()
 
     def _expect_same(self, now: Descriptor) -> None:

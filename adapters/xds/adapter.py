@@ -205,7 +205,13 @@ class _Opening:
             self._endpoint.note_misconfigured(arrival.code)
             raise
         facts = descriptor(
-            key, options, entry=entry, document=document, size=arrival.size, by_hash=self._adapter._by_hash
+            key,
+            options,
+            entry=entry,
+            document=document,
+            size=arrival.size,
+            estimate=answer.length,
+            by_hash=self._adapter._by_hash,
         )
         if self._version is not None and self._version != facts.version:
             raise Changed("the document has another version by now")

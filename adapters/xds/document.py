@@ -24,18 +24,20 @@ def descriptor(
     entry: Entry | None = None,
     document: Document | None = None,
     size: int | None = None,
+    estimate: int | None = None,
     by_hash: bool,
 ) -> Descriptor:
     """The facts of a document. `entry` and `document` are what registry and repository state, None where they were not asked.
 
-    `size` is that of a document that is there as a whole. `by_hash`: whether both `stat` and `open` know the entry, so that its
-    hash may stand in the version.
+    `size` is that of a document that is there as a whole, `estimate` what its answer is long. `by_hash`: whether both `stat`
+    and `open` know the entry, so that its hash may stand in the version.
     """
     stated = [source.media_type for source in (document, entry) if source is not None]
     return Descriptor(
         size=size if size is not None or entry is None else entry.size,
         media_type=believed(options.media_types, *stated),
         digest=entry.digest if entry is not None else None,
+        estimate=estimate,
         version=_version(key, options, entry, document, by_hash=by_hash),
     )
 

@@ -271,6 +271,11 @@ class Answer:
         return "Content-Length" in headers and "Transfer-Encoding" not in headers
 
     @property
+    def length(self) -> int | None:
+        """What the service said that the body is long, in bytes as they travel; None when it did not say."""
+        return self._response.content_length if self.sized else None
+
+    @property
     def refusal(self) -> AdapterError | None:
         """What the HTTP status says where the body says nothing."""
         retry_after = _seconds(self._response.headers.get("Retry-After"))

@@ -41,7 +41,10 @@ def max_document_of(settings: Caching) -> int:
 
 
 def make_cache(settings: Caching, log: Log | None = None) -> Cache:
-    """The configured backend, not yet entered; `log` is for what an operator has to know of it. Raises `OSError` or `ValueError` when a key file cannot be used."""
+    """The configured backend, not yet entered; `log` is for what an operator has to know of it.
+
+    Raises `OSError` or `ValueError` when a key file cannot be used.
+    """
     if isinstance(settings, NoCaching):
         return NoCache(Limits())
     limits = Limits(keep=policy_of(settings).keep, max_document=settings.max_document)
