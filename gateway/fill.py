@@ -1,9 +1,8 @@
 """One read of an archive that any number of readers follow, each at its own pace, from its first byte on.
 
-A fill belongs to nobody's request. Its task reads the archive into the spool; readers follow at cursors of their own, and no
-reader's slowness or departure touches it. A break in mid-body is mended before anybody notices: the same version is opened at
-the offset, or read again from the start and compared with what is there. Only what came to a good end, counted and
-verified, is handed to the cache, so a partly written entry cannot exist.
+A fill belongs to nobody's request. Its task reads the archive into the spool, mended when it breaks (`mended`); readers follow
+at cursors of their own, and no reader's slowness or departure touches it. Only what came to a good end, counted and verified,
+is handed to the cache, so a partly written entry cannot exist.
 
 A document that turns out too large for the spool is *tethered*: from then on only a window of bytes is held, paced by the
 slowest reader, nobody joins any more, nothing is stored, and a break is the end. Nothing here knows HTTP or the cache.
@@ -16,12 +15,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from adapters.contract import MAX_CHUNK, Descriptor, Span
-from adapters.errors import AdapterError, Changed, Corrupt, Unavailable
+from adapters.contract import MAX_CHUNK, Descriptor
+from adapters.errors import AdapterError, Corrupt, Unavailable
 from gateway.blame import blamed
 from gateway.held import Held
 from gateway.media import HEAD_BYTES, content_type, statement
-from gateway.opened import Opened
+from gateway.mended import MendedRead
 from gateway.source import Source
 from gateway.spool import Spool, SpoolEntry
 
@@ -31,14 +30,8 @@ WINDOW = 512 * 1024
 NEARLY_DONE = 1 << 20
 """A fill with so many bytes to go is finished even when nobody waits for it."""
 
-FRUITLESS = 2
-"""How often an archive that answers may bring nothing new before its break is taken for what it is."""
-
 LINGER = 0.05
 """Seconds for which a fill goes on when its last reader has left."""
-
-MENDS = 5
-"""How often one fill is mended: an archive that breaks more often would be asked without end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +40,7 @@ class Terms:
 
     `keep` stores the whole document, if it may be stored, and says whether it did.
     `elsewhere` is asked first: whether another process has stored the document meanwhile, so that it need not be read.
+    `over` is told in the end how it failed, before any reader is, or None; not when the fill was given up.
     """
 
     max_document: int
@@ -54,6 +48,7 @@ class Terms:
     elsewhere: Callable[[], Awaitable[bool]] | None = None
     progress: Callable[[], Awaitable[None]] | None = None
     """Called with each piece that came."""
+    over: Callable[[Exception | None], Awaitable[None]] | None = None
 
 
 class Reader:
@@ -110,13 +105,16 @@ class Fill:
         """Whether it goes on without readers: somebody wants the cache refreshed."""
         self.stored = False
         """Whether the cache took the document."""
+        self.failure: Exception | None = None
+        """What its readers are told when there are no more bytes."""
+        self.began = asyncio.get_running_loop().time()
         self.on_unjoinable: Callable[[Fill], None] = lambda fill: None
         self.task: asyncio.Task[None] | None = None
-        self._error: Exception | None = None
+        self._mended = MendedRead(source, locator, self.held, self._open)
         self._opened = False
-        self._answered = False
         self._readers: set[Reader] = set()
         self._waiting: list[asyncio.Future[None]] = []
+        self._watching: asyncio.Future[None] | None = None
 
     @property
     def tethered(self) -> bool:
@@ -133,15 +131,15 @@ class Fill:
     async def told_or_failed(self) -> None:
         """Wait for the facts. Raises what opening the document raised."""
         while not (self.told or self.found):
-            if self._error is not None:
-                raise self._error.with_traceback(None)
+            if self.failure is not None:
+                raise self.failure.with_traceback(None)
             await self._progress()
 
     async def piece(self, position: int, most: int) -> bytes:
         """Up to `most` bytes at `position` as soon as there are any; b"" at the end. Raises what broke the fill."""
         while True:
-            if self._error is not None:
-                raise self._error.with_traceback(None)
+            if self.failure is not None:
+                raise self.failure.with_traceback(None)
             if position < self.held.size:
                 try:
                     return await self.held.piece(position, most)
@@ -154,22 +152,20 @@ class Fill:
     def moved(self) -> None:
         """A reader took something: a tethered fill may go on."""
         if self.tethered:
-            self.held.forget(self._slowest())
-            self._wake()
+            self._rouse()
 
     def left(self, reader: Reader) -> None:
         """A reader is gone. A little after the last one a fill ends that is not nearly done, or that nobody would store."""
         if reader not in self._readers:
             return
         self._readers.remove(reader)
-        self.moved()
-        self._wake()
+        self._rouse()
         if not self._readers:
             # Not at once: whoever has only looked at the facts comes back for the bytes.
             asyncio.get_running_loop().call_later(LINGER, self._give_up)
 
     def _give_up(self) -> None:
-        if self._readers or self.ended or self.wanted or self._error is not None or self._worth_finishing():
+        if self._readers or self.ended or self.wanted or self.failure is not None or self._worth_finishing():
             return
         if self.task is not None:
             self.on_unjoinable(self)
@@ -187,93 +183,34 @@ class Fill:
             await self._complete()
             if self.terms.keep is not None and not self.tethered:
                 self.stored = await self.terms.keep(self.descriptor, self.sniffed, self.held.entry)
+            await self._over(None)
             self.on_unjoinable(self)
             while self._readers:
-                await self._progress()
+                await self._readers_move()
         except Exception as error:
-            self._error = error
-        except BaseException:
-            self._error = blamed(Unavailable("the read was given up"), self.source.name)
-            raise
-        finally:
             self.on_unjoinable(self)
-            self._wake()
+            failure = blamed(error, self.source.name) if isinstance(error, AdapterError) else error
+            await self._over(failure)
+            self.failure = failure
+        finally:
+            self.end()
             await self.held.close()
 
+    def end(self) -> None:
+        """No more bytes come, whatever the reason. Idempotent, and right for a task that was cancelled before it ran."""
+        self.on_unjoinable(self)
+        if self.failure is None and not self.found and (self._readers or not self.ended):
+            self.failure = blamed(Unavailable("the read was given up"), self.source.name)
+        self._wake()
+
+    async def _over(self, failure: Exception | None) -> None:
+        if self.terms.over is not None:
+            await self.terms.over(failure)
+
     async def _read(self) -> None:
-        """Pull until the end. A break is mended as long as the terms allow, counted from the last byte that came."""
-        loop = asyncio.get_running_loop()
-        mends, fruitless, broken, reached = 0, 0, 0.0, -1
-        failure: Exception | None = None
-        while True:
-            self._answered = False
-            try:
-                return await self._pull(mended=mends > 0)
-            except AdapterError as error:
-                if not self._mendable(error):
-                    raise
-                if self.held.size > reached:
-                    mends, fruitless, broken, reached, failure = mends + 1, 0, loop.time(), self.held.size, error
-                elif self._answered:
-                    # It is not away: it breaks at this very place.
-                    fruitless += 1
-                over = loop.time() - broken >= self.source.limits.repair_timeout
-                if mends > MENDS or fruitless >= FRUITLESS or over:
-                    raise failure or error from None
-                # Soon at first, since most breaks are short, then ever slower.
-                await asyncio.sleep(min(0.05 + (loop.time() - broken) / 2, 1.0))
-
-    def _mendable(self, error: AdapterError) -> bool:
-        if not self._opened or self.tethered or isinstance(error, Changed):
-            return False
-        return error.transient or isinstance(error, Corrupt)
-
-    async def _pull(self, *, mended: bool) -> None:
-        """Read the archive from where the last read broke to the end."""
-        done = self.held.entry.size
-        capabilities = self.source.capabilities
-        version = self.descriptor.version if mended and capabilities.strong_versions else None
-        resumed = version is not None and capabilities.spans and done > 0
-        async with self.source.open(self.locator, Span(done) if resumed else None, version=version) as content:
-            self._answered = True
-            if not self._opened:
-                self._open(content.descriptor)
-            elif not resumed or content.descriptor.size != self.descriptor.size:
-                self._expect_same(content.descriptor)
-            async with aclosing(content.chunks):
-                if not mended:
-                    async for chunk in content.chunks:
-                        await self._accept(chunk)
-                else:
-                    await self._mend(content, done if resumed else 0, done)
-
-    async def _mend(self, content: Opened, position: int, done: int) -> None:
-        """Take the rest of a document; what is there already must come again. The last piece waits for the digest."""
-        held = b""
-        async for chunk in content.chunks:
-            start, position = position, position + len(chunk)
-            if start < done:
-                known = await self.held.entry.read(start, min(len(chunk), done - start))
-                if chunk[: len(known)] != known:
-                    raise blamed(Changed("the document changed while it was read again"), self.source.name)
-                chunk = chunk[len(known) :]
-            if held:
-                await self._accept(held)
-                held = b""
-            held = chunk
-        await self._verify(held)
-        if held:
-            await self._accept(held)
-
-    async def _verify(self, last: bytes) -> None:
-        """The archive's digest of the whole, when parts came from more than one read."""
-        digest = self.descriptor.digest
-        if digest is None or self.tethered:
-            return
-        hasher = await self.held.entry.hashed(digest.algorithm)
-        hasher.update(last)
-        if hasher.digest() != digest.value:
-            raise blamed(Changed("the mended document does not match the archive's digest"), self.source.name)
+        async with aclosing(self._mended.chunks()) as chunks:
+            async for chunk in chunks:
+                await self._accept(chunk)
 
     def _open(self, descriptor: Descriptor) -> None:
         self._opened = True
@@ -285,11 +222,6 @@ class Fill:
         expected = descriptor.estimate if descriptor.size is None else descriptor.size
         if expected is not None and expected > self.terms.max_document:
             self._tether()
-
-    def _expect_same(self, now: Descriptor) -> None:
-        was = self.descriptor
-        if now.version != was.version or (None not in (now.size, was.size) and now.size != was.size):
-            raise blamed(Changed("the document changed while it was read"), self.source.name)
 
     async def _accept(self, chunk: bytes) -> None:
         if self.tethered or not await self.held.spool(chunk):
@@ -309,7 +241,8 @@ class Fill:
     async def _room(self) -> None:
         """Wait until the slowest reader has all but a window's worth of what is there."""
         while self.told and self.held.size - self._slowest() >= WINDOW:
-            await self._progress()
+            await self._readers_move()
+        self.held.forget(self._slowest())
         if not self._readers:
             raise blamed(Unavailable("nobody reads the document any more"), self.source.name)
 
@@ -333,6 +266,16 @@ class Fill:
             return False
         left = self.descriptor.size - self.held.size
         return left <= max(NEARLY_DONE, self.held.size)
+
+    async def _readers_move(self) -> None:
+        """Wait, as the fill's own task, until a reader took something or left."""
+        self._watching = asyncio.get_running_loop().create_future()
+        await self._watching
+
+    def _rouse(self) -> None:
+        # The task alone: readers that woke each other would do so as often as the square of their number.
+        if self._watching is not None and not self._watching.done():
+            self._watching.set_result(None)
 
     async def _progress(self) -> None:
         waiting = asyncio.get_running_loop().create_future()

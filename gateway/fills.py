@@ -7,6 +7,9 @@ from collections.abc import Hashable
 
 from gateway.fill import Fill
 
+CLOSE_SECONDS = 1.0
+"""How long ending may take: an archive that hangs must not keep the process from ending."""
+
 
 class Fills:
     """The fills of one process: who may be joined, and all that run."""
@@ -33,14 +36,27 @@ class Fills:
                 del self._joinable[key]
 
         fill.on_unjoinable = unjoinable
-        fill.task = asyncio.get_running_loop().create_task(fill.run())
-        self._running.add(fill.task)
-        fill.task.add_done_callback(self._running.discard)
+        task = fill.task = asyncio.get_running_loop().create_task(fill.run())
+        self._running.add(task)
+
+        def over(task: asyncio.Task[None]) -> None:
+            self._running.discard(task)
+            fill.end()
+
+        task.add_done_callback(over)
         return fill
 
+    def retire(self, fill: Fill | None = None) -> None:
+        """Let nobody follow `fill` any more who does not already, or any fill that is under way."""
+        if fill is None:
+            self._joinable.clear()
+        else:
+            fill.on_unjoinable(fill)
+
     async def close(self) -> None:
-        """End every fill: readers that still follow one are told so."""
+        """End every fill: readers that still follow one are told so. An archive that hangs is waited for no longer."""
         running = list(self._running)
         for task in running:
             task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        if running:
+            await asyncio.wait(running, timeout=CLOSE_SECONDS)

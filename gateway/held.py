@@ -5,9 +5,10 @@ Storage alone: who reads, at which pace, and what an error means is the fill's b
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 
-from adapters.errors import Unavailable
+from adapters.errors import Unavailable, translate
 from gateway.media import HEAD_BYTES
 from gateway.spool import PIECE, Spool, SpoolFull
 
@@ -58,14 +59,21 @@ class Held:
         latest = self._latest
         if position == self.entry.size - len(latest) and len(latest) <= most:
             return latest
-        try:
-            return await self.entry.read(position, min(PIECE, most))
-        except OSError as error:
-            raise Unavailable(f"the spool cannot be read (errno {error.errno})") from error
+        return await self.read(position, min(PIECE, most))
+
+    async def read(self, position: int, length: int) -> bytes:
+        """`length` of the spooled bytes at `position`, fewer at their end. Raises `Unavailable`."""
+        with translate({OSError: Unavailable}, doing="read the spool"):
+            return await self.entry.read(position, length)
+
+    async def hashed(self, algorithm: str) -> hashlib._Hash:
+        """A `hashlib` object of this algorithm that has taken in the spooled bytes. Raises `Unavailable`, `ValueError`."""
+        with translate({OSError: Unavailable}, doing="read the spool"):
+            return await self.entry.hashed(algorithm)
 
     async def head(self) -> bytes:
-        """The first bytes, as many as tell the media type or as there are."""
-        head = await self.entry.read(0, HEAD_BYTES)
+        """The first bytes, as many as tell the media type or as there are. Raises `Unavailable`."""
+        head = await self.read(0, HEAD_BYTES)
         return (head + b"".join(self._window))[:HEAD_BYTES]
 
     async def close(self) -> None:

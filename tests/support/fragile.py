@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -43,6 +43,14 @@ class Archive:
     capabilities: Capabilities = ABLE
     chunk: int = 64 * 1024
     breaks: list[tuple[int, AdapterError]] = field(default_factory=list)
+    after_break: Callable[[], None] | None = None
+    """Called when it broke: puts what it has by then."""
+    heeds_versions: bool = True
+    """Whether an open of another version than there is by then is refused."""
+    digest: bytes | None = None
+    """Stated in place of the true one."""
+    on_close: Callable[[], Awaitable[object]] | None = None
+    """Waited for before a document is let go of."""
     refuses: list[AdapterError] = field(default_factory=list)
     """Raised by the opens to come, one each, before anything else."""
     away: AdapterError | None = None
@@ -89,10 +97,11 @@ class _Fragile(Adapter):
         return paper
 
     def _facts(self, paper: Paper) -> Descriptor:
+        digest = self._archive.digest or hashlib.sha1(paper.data).digest()
         return Descriptor(
             size=len(paper.data) if paper.tells_size else None,
             version=paper.version if self.capabilities.strong_versions else None,
-            digest=Digest("sha1", hashlib.sha1(paper.data).digest()) if paper.tells_digest else None,
+            digest=Digest("sha1", digest) if paper.tells_digest else None,
             title="Jane Doe",
         )
 
@@ -110,7 +119,7 @@ class _Fragile(Adapter):
         if archive.refuses:
             raise archive.refuses.pop(0)
         paper = await self._paper(locator)
-        if version is not None and version != paper.version:
+        if version is not None and version != paper.version and archive.heeds_versions:
             raise Changed("another version")
         if not self.capabilities.spans:
             span = None
@@ -125,6 +134,8 @@ class _Fragile(Adapter):
             known = Span(start, stop) if paper.tells_size or span else Span(0)
             yield Content(self._facts(paper), known, self._chunks(paper.data, start, stop, broken))
         finally:
+            if archive.on_close is not None:
+                await archive.on_close()
             archive.open_now -= 1
 
     async def _chunks(
@@ -145,6 +156,8 @@ class _Fragile(Adapter):
                 archive.sent += end - start
                 yield data[start:end]
             if broken is not None and end == broken[0]:
+                if archive.after_break is not None:
+                    archive.after_break()
                 raise broken[1]
             start = end
 
