@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 Thing = TypeVar("Thing")
@@ -28,39 +30,38 @@ class Together(Generic[Thing, Answer]):
         question = self._next.get(thing)
         if question is None:
             before = self._asked.get(thing)
-            question = _Question()
+            question = _Question(asyncio.get_running_loop().create_task(self._put(thing, before)))
             (self._asked if before is None else self._next)[thing] = question
-            question.task = asyncio.get_running_loop().create_task(self._put(thing, question, before))
+            question.task.add_done_callback(partial(self._over, thing, question))
         question.waiting += 1
         try:
             return await asyncio.shield(question.task)
         finally:
             question.waiting -= 1
             if not question.waiting and not question.task.done():
-                # Nobody who comes later may find a question that is being given up.
-                self._forget(thing, question)
+                # Whoever comes before its task has ended must not be given up with it.
+                if self._next.get(thing) is question:
+                    del self._next[thing]
                 question.task.cancel()
 
-    async def _put(self, thing: Thing, question: _Question[Answer], before: _Question[Answer] | None) -> Answer:
-        try:
-            if before is not None:
-                await asyncio.wait((before.task,))
-                self._forget(thing, question)
-                self._asked[thing] = question
-            return await self._question(thing)
-        finally:
-            self._forget(thing, question)
+    async def _put(self, thing: Thing, before: _Question[Answer] | None) -> Answer:
+        if before is not None:
+            await asyncio.wait((before.task,))
+            self._asked[thing] = self._next.pop(thing)
+        return await self._question(thing)
 
-    def _forget(self, thing: Thing, question: _Question[Answer]) -> None:
+    def _over(self, thing: Thing, question: _Question[Answer], task: asyncio.Task[Answer]) -> None:
+        # Not in the task: one that is cancelled before it began runs no line.
         for place in (self._asked, self._next):
             if place.get(thing) is question:
                 del place[thing]
+        if not task.cancelled():
+            task.exception()  # whoever waited for it may be gone
 
 
+@dataclass(slots=True, eq=False)
 class _Question(Generic[Answer]):
     """A question that was put, and how many wait for its answer."""
 
     task: asyncio.Task[Answer]
-
-    def __init__(self) -> None:
-        self.waiting = 0
+    waiting: int = 0
