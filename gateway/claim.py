@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from gateway.cache import Cache, Key
+from gateway.cache import Cache, Key, Record
 
 CLAIM_SECONDS = 2.0
 """How long a claim on a document holds unless it is renewed."""
@@ -21,11 +21,12 @@ POLL_SECONDS = 0.05
 
 
 class Claim:
-    """The claim of this process on one document."""
+    """The claim of this process on one document, of which it has `seen` an entry that is of no use, or none."""
 
-    def __init__(self, cache: Cache, key: Key) -> None:
+    def __init__(self, cache: Cache, key: Key, seen: Record | None) -> None:
         self._cache = cache
         self._key = key
+        self._seen = seen
         self._renewed = 0.0
 
     async def elsewhere(self) -> bool:
@@ -38,7 +39,8 @@ class Claim:
             look = await self._cache.look(self._key)
             if look.hit is not None:
                 look.hit.close()
-                return True
+                if look.hit.record != self._seen:
+                    return True
         self._renewed = time.monotonic()
         return False
 
@@ -48,3 +50,9 @@ class Claim:
         if self._renewed and now - self._renewed > CLAIM_SECONDS / 3:
             self._renewed = now
             await self._cache.claim(self._key, CLAIM_SECONDS)
+
+    async def release(self) -> None:
+        """Let the others ask."""
+        if self._renewed:
+            self._renewed = 0.0
+            await self._cache.release(self._key)

@@ -243,7 +243,8 @@ class StoredDocument(Document):
         async with self._again() as document:
             if not await _still(self.hit.record.descriptor, document.reader):
                 raise blamed(Changed("the cache failed, and the archive has another document by now"), self._source)
-            async with aclosing(document.chunks(span)) as pieces:
+            # Of the very read that was compared: a part that is asked by itself may be another document's.
+            async with aclosing(document.reader.chunks(span.start, span.stop)) as pieces:
                 async for piece in pieces:
                     yield piece
 

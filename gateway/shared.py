@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from adapters.contract import Descriptor, Digest
 from adapters.errors import AdapterError, NotFound
 from gateway.cache import NOTHING, Cache, Hit, Key, Look, Record, Ticket
-from gateway.cache.policy import Freshness, Policy, excuses, same_document
+from gateway.cache.policy import Freshness, Policy, excuses, same_document, withdraws
 from gateway.claim import Claim
 from gateway.fill import Fill, Reader, Terms
 from gateway.fills import Fills
@@ -57,7 +57,8 @@ class SharedReads:
     @property
     def applies(self) -> bool:
         """Whether documents of this source are shared: known once the source was entered."""
-        return self.sharing.always or not self.source.capabilities.local
+        able = self.source.capabilities
+        return not able.per_caller and (self.sharing.always or not able.local)
 
     @property
     def keeps(self) -> bool:
@@ -65,7 +66,7 @@ class SharedReads:
         if self.cache.backend == "none" or self.sharing.keeps is False:
             return False
         able = self.source.capabilities
-        return not able.per_caller and bool(self.sharing.keeps or able.immutable or able.cheap_stat)
+        return self.applies and bool(self.sharing.keeps or able.immutable or able.cheap_stat)
 
     def spools(self, size: int | None) -> bool:
         """Whether a document of `size` bytes is read whole for all who ask."""
@@ -80,8 +81,13 @@ class SharedReads:
     async def look(self, key: Key) -> Look:
         return await self.cache.look(key) if self.keeps else NOTHING
 
-    async def judged(self, key: Key, look: Look, hit: Hit, known: Descriptor | None) -> cache_status.CacheStatus | None:
-        """How `hit` may be used now, None when it may not. Raises the archive's word where that forbids it."""
+    async def judged(
+        self, key: Key, look: Look, hit: Hit, known: Descriptor | None
+    ) -> cache_status.CacheStatus | Reader | None:
+        """How `hit` may be used now, None when it may not. Raises the archive's word where that forbids it.
+
+        A reader, when the archive was asked for the document in order to know, and gave it: the reader is the caller's.
+        """
         record, now = hit.record, time.time()
         age = now - record.stored
         freshness = self.policy.freshness(record, now)
@@ -91,11 +97,10 @@ class SharedReads:
             case Freshness.FRESH:
                 return cache_status.hit(self.policy.ttl - age)
             case Freshness.REFRESHED:
-                self._refreshing(key, look.ticket)
+                self._refreshing(key, look)
                 return cache_status.hit(self.policy.ttl - age)
             case Freshness.KEPT:
-                excused = await self._excused(key, look.ticket)
-                return cache_status.stale(self.policy.ttl - age) if excused else None
+                return await self._newer(key, look) or cache_status.stale(self.policy.ttl - age)
         return None
 
     async def _validated(
@@ -108,12 +113,11 @@ class SharedReads:
                 known = await self._stat(key, self.policy.patience if usable else None)
         except TimeoutError:
             return cache_status.stale(ttl)
-        except NotFound:
-            await self.cache.drop(key)
-            raise
         except AdapterError as error:
             if usable and excuses(error):
                 return cache_status.stale(ttl)
+            if withdraws(error):
+                await self.cache.drop(key)
             raise
         if same_document(record.descriptor, known):
             return cache_status.hit(ttl)
@@ -125,29 +129,24 @@ class SharedReads:
         async with asyncio.timeout(patience):
             return await self._stats.ask(key.locator)
 
-    def _refreshing(self, key: Key, ticket: Ticket | None) -> Fill:
+    def _refreshing(self, key: Key, look: Look) -> Fill:
         """A fill of `key` that nobody has to wait for."""
-        fill = self._fills.get((key, ticket)) or self._start(key, ticket)
+        fill = self._fills.get((key, look.ticket)) or self._start(key, look)
         fill.wanted = True
         return fill
 
-    async def _excused(self, key: Key, ticket: Ticket | None) -> bool:
-        """Whether the archive fails, or takes longer than anybody should wait who could have an older copy."""
-        reader = self._refreshing(key, ticket).follow()
+    async def _newer(self, key: Key, look: Look) -> Reader | None:
+        """A reader of the document itself. None when the archive fails, or takes longer than anybody with a copy waits."""
+        reader = self._refreshing(key, look).follow()
         try:
             async with asyncio.timeout(self.policy.patience):
                 await reader.fill.told_or_failed()
-        except TimeoutError:
-            return True
-        except AdapterError as error:
-            if excuses(error):
-                return True
-            if isinstance(error, NotFound):
-                await self.cache.drop(key)
-            raise
-        finally:
+        except BaseException as error:
             reader.leave()
-        return False
+            if isinstance(error, TimeoutError) or (isinstance(error, AdapterError) and excuses(error)):
+                return None
+            raise
+        return reader
 
     # --- fills ---------------------------------------------------------------------------------------------------
 
@@ -156,29 +155,26 @@ class SharedReads:
 
         The fill may have `found` the document stored by another process: then there are no bytes to follow.
         """
-        self._missing.refuse((key, look.ticket))
-        fill = self._fills.get((key, look.ticket))
-        collapsed = fill is not None
-        reader = (fill or self._start(key, look.ticket)).follow()
-        try:
-            await self._told(reader, key, look)
-            if collapsed and not reader.fill.found and not await self._current(reader.fill, known):
+        arrived = asyncio.get_running_loop().time()
+        while True:
+            fill = self._fills.get((key, look.ticket))
+            collapsed = fill is not None
+            reader = (fill or self._start(key, look)).follow()
+            fill = reader.fill
+            try:
+                await fill.told_or_failed()
+                if fill.found or fill.began >= arrived or await self._current(fill, known):
+                    return reader, collapsed
+            except BaseException:
                 reader.leave()
-                collapsed = False
-                reader = self._start(key, look.ticket).follow()
-                await self._told(reader, key, look)
-        except BaseException:
+                raise
+            # The next one began after this request came: whoever follows it needs to ask nothing more.
+            self._fills.retire(fill)
             reader.leave()
-            raise
-        return reader, collapsed
 
-    async def _told(self, reader: Reader, key: Key, look: Look) -> None:
-        try:
-            await reader.fill.told_or_failed()
-        except NotFound as error:
-            if self.keeps:
-                self._missing.remember((key, look.ticket), error)
-            raise
+    def refuse_missing(self, key: Key, look: Look) -> None:
+        """Raise what the archive said of the document, if that was a moment ago."""
+        self._missing.refuse((key, look.ticket))
 
     async def _current(self, fill: Fill, known: Descriptor | None) -> bool:
         """Whether the archive still has what a fill began to read before this request came."""
@@ -187,31 +183,47 @@ class SharedReads:
             return True
         return same_document(fill.descriptor, known or await self._stats.ask(fill.locator))
 
-    def _start(self, key: Key, ticket: Ticket | None) -> Fill:
-        asked = time.time()
+    def _start(self, key: Key, look: Look) -> Fill:
+        asked, ticket = time.time(), look.ticket
         storing = ticket is not None and self.keeps
+        seen = None if look.hit is None else look.hit.record
+        claim = Claim(self.cache, key, seen) if storing and self.cache.shared else None
 
         async def keep(descriptor: Descriptor, sniffed: str, entry: SpoolEntry) -> bool:
             return await self._keep(key, ticket, Record(descriptor, sniffed, asked), entry)
 
-        claim = Claim(self.cache, key) if storing and self.cache.shared else None
+        async def over(failure: Exception | None) -> None:
+            if claim is not None:
+                await claim.release()
+            if self.keeps and isinstance(failure, AdapterError):
+                await self._obey(key, ticket, failure)
+
         terms = Terms(
             max_document=self.sharing.max_document,
             keep=keep if storing else None,
             elsewhere=claim.elsewhere if claim else None,
             progress=claim.renew if claim else None,
+            over=over,
         )
         return self._fills.start((key, ticket), Fill(self.source, key.locator, self._spool, terms))
 
+    async def _obey(self, key: Key, ticket: Ticket | None, answer: AdapterError) -> None:
+        """Do what an archive's answer asks for, whoever waited for it."""
+        if isinstance(answer, NotFound):
+            self._missing.remember((key, ticket), answer)
+        if withdraws(answer):
+            await self.cache.drop(key)
+
     async def _keep(self, key: Key, ticket: Ticket | None, record: Record, entry: SpoolEntry) -> bool:
         """Store a whole document. One without a version gets a digest, so that its rest can be told to be the same."""
-        descriptor, stored = record.descriptor, False
-        if ticket is not None and record.size <= self.cache.limits.max_document:
-            digest = descriptor.digest
-            if digest is None and descriptor.version is None:
+        descriptor = record.descriptor
+        if ticket is None or record.size > self.cache.limits.max_document:
+            return False
+        digest = descriptor.digest
+        if digest is None and descriptor.version is None:
+            try:
                 digest = Digest("sha256", (await entry.hashed("sha256")).digest())
-            kept = replace(record, descriptor=replace(descriptor, digest=digest, title=None))
-            stored = await self.cache.put(key, ticket, kept, entry)
-        if self.cache.shared:
-            await self.cache.release(key)
-        return stored
+            except OSError:
+                return False
+        kept = replace(record, descriptor=replace(descriptor, digest=digest, title=None))
+        return await self.cache.put(key, ticket, kept, entry)

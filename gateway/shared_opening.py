@@ -56,6 +56,8 @@ class _Context:
             return None
         self._hit = hit
         use = await shared.judged(key, look, hit, self._known)
+        if isinstance(use, Reader):
+            self._reader, use = use, None
         if use is None:
             hit.close()
             return None
@@ -101,12 +103,17 @@ class Opening(_Context):
                 return stored
             if look.hit is not None:
                 status = cache_status.OUTDATED
+            elif self._known is None:
+                shared.refuse_missing(self._key, look)
             if self._asks_for_a_part():
                 return await self._direct()
-            reader, collapsed = await shared.filled(self._key, look, self._known)
+            reader, collapsed = self._reader, False
+            if reader is None:
+                reader, collapsed = await shared.filled(self._key, look, self._known)
             if not reader.fill.found:
                 return self._filled(reader, cache_status.COLLAPSED if collapsed else status)
             reader.leave()
+            self._reader = None
         # Stored by others and gone again each time: the cache is of no use, so it is not asked.
         reader, _ = await shared.filled(self._key, NOTHING, self._known)
         return self._filled(reader, cache_status.MISS)
@@ -153,7 +160,7 @@ class _Again:
         self._reader: Reader | None = None
 
     async def __aenter__(self) -> FilledDocument:
-        reader, _ = await self._shared.filled(self._key, Look(None, self._look.ticket), None)
+        reader, _ = await self._shared.filled(self._key, self._look, None)
         if reader.fill.found:
             reader.leave()
             reader, _ = await self._shared.filled(self._key, NOTHING, None)

@@ -72,6 +72,8 @@ class Upkeep:
             fill.wanted = True
         if fill.task is not None:
             await asyncio.wait({fill.task})
+        if isinstance(fill.failure, AdapterError) and not fill.tethered:
+            raise fill.failure
         return "stored" if fill.stored else "not kept"
 
     async def _located(self, id: str) -> Location:
@@ -85,6 +87,8 @@ class Upkeep:
     async def _purge(self, scope: Scope) -> None:
         self._documents.forget_missing()
         await self._cache.purge(scope)
+        # Reads under no ticket, as where nothing is kept, are not told apart by what was purged.
+        self._fills.retire()
 
 
 def described(error: AdapterError) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from adapters.contract import Descriptor
-from adapters.errors import AdapterError, Busy, TimedOut, Unavailable
+from adapters.errors import AccessDenied, AdapterError, Busy, InvalidLocator, NotFound, TimedOut, Unavailable
 from gateway.cache import Record
 
 
@@ -72,3 +72,8 @@ def same_document(kept: Descriptor, now: Descriptor) -> bool:
 def excuses(error: AdapterError) -> bool:
     """Whether a stale entry may be served because of `error`: the archive could not be asked (RFC 5861 4)."""
     return isinstance(error, Unavailable | TimedOut | Busy)
+
+
+def withdraws(error: AdapterError) -> bool:
+    """Whether the archive has said by `error` that what is stored of the document must not be served any more."""
+    return isinstance(error, NotFound | InvalidLocator | AccessDenied)
