@@ -1,14 +1,14 @@
 """The admin listener: probes, and what an operator does with a running gateway. Never reachable for clients.
 
 `GET /livez /readyz /startupz` are `Health`'s. `GET /cache` tells what is kept; `POST /cache/purge` and `/cache/warm` act, with
-one of `{"id": …}`, `{"source": …}` and `{"all": true}` as JSON: a media type that no page in a browser may send here, so no
-site that an operator visits can purge anything.
+one of `{"id": …}`, `{"source": …}` and `{"all": true}` as JSON: a media type that no page in a browser may send here, and what
+names an origin is refused, so no site that an operator visits can purge anything.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -19,6 +19,12 @@ from gateway.health import Health, answer
 from gateway.upkeep import UnknownSource, Upkeep, described
 
 LONGEST_BODY = 4096
+
+PURGED = {"id": '{"id": "…"}', "source": '{"source": "…"}', "all": '{"all": true}'}
+WARMED = {"id": '{"id": "…"}'}
+"""What may be asked for, and how it is written."""
+
+Act = Callable[[Upkeep, Mapping[str, Any]], Awaitable[str]]
 
 
 class Admin:
@@ -38,9 +44,9 @@ class Admin:
             case (("GET" | "HEAD"), "/cache"):
                 return answer(200, await self.upkeep.state())
             case "POST", "/cache/purge":
-                return await self._act(request, self._purge)
+                return await self._act(request, self._purge, PURGED)
             case "POST", "/cache/warm":
-                return await self._act(request, self._warm)
+                return await self._act(request, self._warm, WARMED)
             case _, "/cache":
                 return answer(405, {"status": "method not allowed"}, Allow="GET, HEAD")
             case _, "/cache/purge" | "/cache/warm":
@@ -53,10 +59,13 @@ class Admin:
     def refuse_failed(self, error: BaseException | None) -> web.Response:
         return self._health.refuse_failed(error)
 
-    async def _act(self, request: web.BaseRequest, act: Any) -> web.StreamResponse:
+    async def _act(self, request: web.BaseRequest, act: Act, acts: Mapping[str, str]) -> web.StreamResponse:
+        if "Origin" in request.headers:
+            # Browsers send it with every request that acts, also to a name that somebody else points at this machine.
+            return answer(403, {"status": "not from a browser"})
         asked = await _body(request)
-        if asked is None:
-            cure = 'Send {"id": …}, {"source": …} or {"all": true} as application/json.'
+        if asked is None or asked.keys() - acts.keys():
+            cure = f"Send one of {', '.join(acts.values())} as application/json."
             return answer(400, {"status": "not understood", "cure": cure})
         assert self.upkeep is not None
         try:
@@ -72,27 +81,27 @@ class Admin:
 
     async def _purge(self, upkeep: Upkeep, asked: Mapping[str, Any]) -> str:
         if "id" in asked:
-            await upkeep.purge_id(str(asked["id"]))
+            await upkeep.purge_id(asked["id"])
         elif "source" in asked:
-            await upkeep.purge_source(str(asked["source"]))
+            await upkeep.purge_source(asked["source"])
         else:
             await upkeep.purge_all()
         return "purged"
 
     async def _warm(self, upkeep: Upkeep, asked: Mapping[str, Any]) -> str:
-        if "id" not in asked:
-            raise NotFound("one id at a time is warmed")
-        return await upkeep.warm(str(asked["id"]))
+        return await upkeep.warm(asked["id"])
 
 
 async def _body(request: web.BaseRequest) -> Mapping[str, Any] | None:
-    """What is asked; None when it is not understood."""
-    if request.content_type != "application/json" or (request.content_length or LONGEST_BODY) > LONGEST_BODY:
+    """The one thing that is asked, a text or `all`; None when it is not understood."""
+    length = request.content_length or 0
+    if request.content_type != "application/json" or length > LONGEST_BODY:
         return None
     try:
-        asked = json.loads(await request.content.readexactly(request.content_length or 0))
-    except (ValueError, EOFError):
+        asked = json.loads(await request.content.readexactly(length))
+    except (ValueError, EOFError, RecursionError):
         return None
-    wanted = ("id", "source", "all")
-    usable = isinstance(asked, dict) and len(asked) == 1 and next(iter(asked)) in wanted
-    return asked if usable and asked.get("all", True) is True else None
+    if not isinstance(asked, dict) or len(asked) != 1:
+        return None
+    ((name, value),) = asked.items()
+    return asked if (value is True if name == "all" else isinstance(value, str)) else None

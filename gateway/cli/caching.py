@@ -42,6 +42,8 @@ def cache() -> None:
 def stat(config: Path | None, as_json: bool) -> None:
     """Say how much is kept and what came of it."""
     answer = _asked(config, "GET", "/cache")
+    if answer is not None and answer[0] != 200:
+        _refused(answer[1], "stat")
     state = answer[1] if answer else _alone(config, lambda upkeep: upkeep.state())
     if as_json:
         click.echo(json.dumps(state))
@@ -70,7 +72,7 @@ def purge(config: Path | None, id: str | None, source: str | None, everything: b
     """
     if sum((id is not None, source is not None, everything)) != 1:
         raise click.UsageError("Give one of --id, --source and --all.")
-    body: dict[str, Any] = {"id": id} if id is not None else {"source": source} if source else {"all": True}
+    body: dict[str, Any] = {"id": id} if id is not None else {"all": True} if everything else {"source": source}
     answer = _asked(config, "POST", "/cache/purge", body, seconds=PURGE_SECONDS)
     if answer is None:
         settings = console.load_settings(config)
@@ -147,6 +149,7 @@ def _refused(said: Mapping[str, Any], doing: str) -> None:
     word, detail = str(said.get("status")), str(said.get("detail") or "")
     cures = {
         "pending": "Run it again when Redis can be reached; until then replicas may serve what they still have.",
+        "starting": "Run it again when the gateway has started.",
         "no such source": "The sources are the keys below `sources` in the configuration.",
         "no such document": "The id leads nowhere by now; `--source` forgets everything of its source.",
     }
@@ -165,7 +168,10 @@ def _asked(
         data = None if body is None else json.dumps(body).encode()
         connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
         answer = connection.getresponse()
-        return answer.status, json.loads(answer.read(1_000_000))
+        said = json.loads(answer.read(1_000_000))
+        if not isinstance(said, dict):
+            raise ValueError("its answer is none of a gateway")
+        return answer.status, said
     except ConnectionRefusedError:
         return None
     except (OSError, HTTPException, ValueError) as error:
