@@ -17,7 +17,7 @@ from adapters.contract import Capabilities, Descriptor
 from adapters.errors import AdapterError, Changed, Corrupt, Deleted, NotFound, Unavailable
 from gateway.fill import WINDOW, Fill, Reader, Terms
 from gateway.fills import Fills
-from gateway.mended import MENDS
+from gateway.mended import FRUITLESS, MENDS
 from gateway.source import Limits, Source, services
 from gateway.spool import Spool, SpoolEntry
 from gateway.telemetry import Telemetry
@@ -201,7 +201,7 @@ async def test_readers_get_the_document_or_an_error(
         )
         for (start, stop), answer in zip(asked, answers, strict=True):
             assert isinstance(answer, AdapterError) or answer == DATA[start:stop]
-        if budget == len(DATA):
+        if budget == len(DATA) and len(breaks) <= FRUITLESS:
             assert not any(isinstance(answer, BaseException) for answer in answers)
         await at.over(fill)
 
