@@ -104,7 +104,11 @@ class MemoryCache(Cache):
         self._reserved += weight
         try:
             self._evict(room)
-            kept = [bytes(piece) async for piece in pieces(body, PIECE)]
+            kept = []
+            async for piece in pieces(body, PIECE):
+                kept.append(bytes(piece))
+                # A spool that has all in the page cache never waits: a large document would hold up everybody.
+                await asyncio.sleep(0)
         except Exception as error:
             self.counts.faults[type(error).__name__] += 1
             return False

@@ -94,3 +94,16 @@ async def test_nothing_is_left_of_a_cache_that_was_left() -> None:
     async with cache:
         await put(cache, KEY, document(1000))
     assert (await cache.stats()).bytes == 0
+
+
+async def test_a_large_document_lets_others_have_their_turns() -> None:
+    """Its body never waits: between any two pieces the loop belongs to everybody."""
+    count, turns = 100, 0
+    async with MemoryCache(Limits(max_document=64 << 20), max_bytes=64 << 20) as cache:
+        ticket = await ticket_for(cache, KEY)
+        putting = asyncio.ensure_future(cache.put(KEY, ticket, record(PIECE * count), Blob(document(PIECE * count))))
+        while not putting.done():
+            await asyncio.sleep(0)
+            turns += 1
+        assert await putting
+    assert turns >= count
