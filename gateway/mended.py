@@ -89,9 +89,10 @@ class MendedRead:
                 self._opened, self.descriptor = True, content.descriptor
                 self._tell(content.descriptor)
             async with aclosing(content.chunks):
-                chunks = self._rest(content, done if resumed else 0, done) if mended else content.chunks
-                async for chunk in chunks:
-                    yield chunk
+                rest = self._rest(content, done if resumed else 0, done) if mended else content.chunks
+                async with aclosing(rest):
+                    async for chunk in rest:
+                        yield chunk
 
     async def _rest(self, content: Opened, position: int, done: int) -> AsyncGenerator[bytes, None]:
         """What `content`, which begins at `position`, has after `done`. The last piece waits until all agrees."""
