@@ -358,3 +358,21 @@ async def test_the_rest_of_another_document_is_not_the_rest(failing: _Failing, a
         archive.put("a", OTHER, "2")
         answer = await running.ask("/R4/Binary/a")
         assert (answer.complete, answer.ending) == (False, Ending.RESET)
+
+
+async def test_the_rest_is_of_the_very_read_that_was_compared(failing: _Failing) -> None:
+    """A spool that is full and an archive without versions: a part that was asked by itself could be another document's."""
+    archive = archive_of(capabilities=replace(MUTE, spans=True))
+    async with serving(archive, failing, sharing=Sharing(keeps=True), spool_bytes=len(DATA) + 1000) as running:
+        await warm(running, failing)
+        await running.idle()
+        assert running.spool is not None
+        running.spool.used += 100 * KIB  # somebody else's
+
+        async def replaced() -> None:
+            archive.put("a", OTHER)
+
+        archive.on_close = replaced
+        answer = await running.ask("/R4/Binary/a")
+        running.spool.used -= 100 * KIB
+        assert not answer.complete or answer.body in (DATA, OTHER)
