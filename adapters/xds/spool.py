@@ -80,9 +80,12 @@ class Spool:
             return
         try:
             # On a thread: giving back the blocks of a large file takes time, and a write may be under way.
-            self._services.executor.submit(file.close)
+            closing = self._services.executor.submit(file.close)
         except RuntimeError:  # the threads are gone with the source
             file.close()
+        else:
+            # Who ends the threads may drop what waits for one.
+            closing.add_done_callback(lambda done: file.close() if done.cancelled() else None)
 
     async def _flush(self) -> None:
         assert self._file is not None

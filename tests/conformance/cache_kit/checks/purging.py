@@ -162,17 +162,17 @@ async def a_purge_that_cannot_be_promised_says_so(harness: CacheHarness) -> None
 
 @check("K3.10")
 async def purges_among_many_puts_and_looks_hold(harness: CacheHarness) -> None:
-    """Each document is the number of the purge before it; whoever looks after purge n must find none from before n."""
+    """Each document is the number of purges begun when it was put; whoever looks after purge n finds none from before it."""
     rng = random.Random(7)
     keys = [replace(KEY, locator=f"letter-{number}") for number in range(4)]
-    done = 0
+    begun = done = 0
     async with harness.cache(budget=16 << 20) as cache:
 
         async def puts() -> None:
             for _ in range(25):
                 key = rng.choice(keys)
                 ticket = await ticket_for(cache, key)
-                data = (b"%08d" % done) * rng.choice((10, 40_000))
+                data = (b"%08d" % begun) * rng.choice((10, 40_000))
                 await cache.put(key, ticket, record(len(data)), Blob(data, before=_turn))
 
         async def looks() -> None:
@@ -185,9 +185,10 @@ async def purges_among_many_puts_and_looks_hold(harness: CacheHarness) -> None:
                 await asyncio.sleep(0)
 
         async def purges() -> None:
-            nonlocal done
+            nonlocal begun, done
             for number in range(1, 13):
                 await asyncio.sleep(0.003)
+                begun = number
                 with contextlib.suppress(PurgePending):  # a disk that others keep busy promises nothing
                     await cache.purge(rng.choice((Scope(), Scope(SOURCE))))
                     done = number
