@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from types import TracebackType
 
 from adapters.contract import Descriptor, Span
+from adapters.errors import AdapterError
 from gateway import media
 from gateway.document import DirectDocument, Document, Facts, beginning
 from gateway.opened import Opened
@@ -82,7 +83,7 @@ class Documents:
         if not source.capabilities.cheap_stat:
             async with self.open(location) as document:
                 return document.facts
-        descriptor = await source.stat(location.locator)
+        descriptor = await self._stat(location)
         media_type = media.statement(location.media_type, descriptor.media_type) or self._remembered(
             location, descriptor
         )
@@ -95,6 +96,15 @@ class Documents:
             async with self.directly(location, span) as document:
                 return document.facts
         return Facts(location, descriptor, media_type)
+
+    async def _stat(self, location: Location) -> Descriptor:
+        try:
+            return await self._sources[location.source].stat(location.locator)
+        except AdapterError as error:
+            shared = self.sharing(location)
+            if shared is not None:
+                await shared.obey(shared.key(location.locator), error)
+            raise
 
     def _remembered(self, location: Location, descriptor: Descriptor) -> str | None:
         if descriptor.version is None:

@@ -40,7 +40,7 @@ class Terms:
 
     `keep` stores the whole document, if it may be stored, and says whether it did.
     `elsewhere` is asked first: whether another process has stored the document meanwhile, so that it need not be read.
-    `over` is told in the end how it failed, before any reader is, or None; not when the fill was given up.
+    `over` is told in the end how it failed, before any reader is, or None; None too when the fill was given up.
     """
 
     max_document: int
@@ -103,6 +103,10 @@ class Fill:
         """Whether the document was found to be stored by another process; there are no bytes here then."""
         self.wanted = False
         """Whether it goes on without readers: somebody wants the cache refreshed."""
+        self.outdated = False
+        """Whether the archive has said since that there is no such document: what was read must not be stored."""
+        self.storing = False
+        """Whether it is being stored now."""
         self.stored = False
         """Whether the cache took the document."""
         self.failure: Exception | None = None
@@ -181,8 +185,10 @@ class Fill:
                 return
             await self._read()
             await self._complete()
-            if self.terms.keep is not None and not self.tethered:
+            if self.terms.keep is not None and not self.tethered and not self.outdated:
+                self.storing = True
                 self.stored = await self.terms.keep(self.descriptor, self.sniffed, self.held.entry)
+                self.storing = False
             await self._over(None)
             self.on_unjoinable(self)
             while self._readers:
@@ -192,6 +198,9 @@ class Fill:
             failure = blamed(error, self.source.name) if isinstance(error, AdapterError) else error
             await self._over(failure)
             self.failure = failure
+        except asyncio.CancelledError:
+            await self._over(None)
+            raise
         finally:
             self.end()
             await self.held.close()

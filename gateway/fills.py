@@ -16,7 +16,7 @@ class Fills:
 
     def __init__(self) -> None:
         self._joinable: dict[Hashable, Fill] = {}
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], Fill] = {}
 
     @property
     def running(self) -> int:
@@ -37,10 +37,10 @@ class Fills:
 
         fill.on_unjoinable = unjoinable
         task = fill.task = asyncio.get_running_loop().create_task(fill.run())
-        self._running.add(task)
+        self._running[task] = fill
 
         def over(task: asyncio.Task[None]) -> None:
-            self._running.discard(task)
+            del self._running[task]
             fill.end()
 
         task.add_done_callback(over)
@@ -52,6 +52,19 @@ class Fills:
             self._joinable.clear()
         else:
             fill.on_unjoinable(fill)
+
+    def outdate(self, source: str, locator: str) -> bool:
+        """The archive has no such document any more: what is still read of it is for those who follow, and for nobody else.
+
+        Whether such a read is just being stored.
+        """
+        storing = False
+        for fill in self._running.values():
+            if fill.locator == locator and fill.source.name == source:
+                fill.outdated = True
+                storing = storing or fill.storing
+                self.retire(fill)
+        return storing
 
     async def close(self) -> None:
         """End every fill: readers that still follow one are told so. An archive that hangs is waited for no longer."""

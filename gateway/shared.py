@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from adapters.contract import Descriptor, Digest
 from adapters.errors import AdapterError, NotFound
-from gateway.cache import NOTHING, Cache, Hit, Key, Look, Record, Ticket
+from gateway.cache import NOTHING, Cache, Hit, Key, Look, PurgePending, Record, Scope, Ticket
 from gateway.cache.policy import Freshness, Policy, excuses, same_document, withdraws
 from gateway.claim import Claim
 from gateway.fill import Fill, Reader, Terms
@@ -72,6 +73,10 @@ class SharedReads:
         """Whether a document of `size` bytes is read whole for all who ask."""
         return size is None or size <= self.sharing.max_document
 
+    def key(self, locator: str) -> Key:
+        """What the document at `locator` is kept under."""
+        return Key(self.source.name, self.sharing.epoch, locator)
+
     def forget_missing(self) -> None:
         """Believe nothing any more of what archives said they do not have."""
         self._missing.forget()
@@ -116,13 +121,23 @@ class SharedReads:
         except AdapterError as error:
             if usable and excuses(error):
                 return cache_status.stale(ttl)
-            if withdraws(error):
-                await self.cache.drop(key)
+            await self.obey(key, error)
             raise
         if same_document(record.descriptor, known):
             return cache_status.hit(ttl)
         await self.cache.drop(key)
         return None
+
+    async def obey(self, key: Key, answer: AdapterError) -> None:
+        """Do what an archive's answer asks for, whoever waited for it: no copy may be used, nor one that is on its way."""
+        if not withdraws(answer):
+            return
+        if self._fills.outdate(key.source, key.locator):
+            # Only a purge takes back what is being stored (K3). One that is pending is carried out when the cache is back.
+            with suppress(PurgePending):
+                await self.cache.purge(Scope(key.source, key.locator))
+        elif self.keeps:
+            await self.cache.drop(key)
 
     async def _stat(self, key: Key, patience: float | None) -> Descriptor:
         """Raises `TimeoutError` after `patience` seconds, and what `Source.stat` raises."""
@@ -157,7 +172,7 @@ class SharedReads:
         """
         arrived = asyncio.get_running_loop().time()
         while True:
-            fill = self._fills.get((key, look.ticket))
+            fill = self._fills.get((key, look.ticket)) if self._may_join(look.ticket) else None
             collapsed = fill is not None
             reader = (fill or self._start(key, look)).follow()
             fill = reader.fill
@@ -178,10 +193,19 @@ class SharedReads:
 
     async def _current(self, fill: Fill, known: Descriptor | None) -> bool:
         """Whether the archive still has what a fill began to read before this request came."""
-        able = self.source.capabilities
-        if able.immutable or not able.cheap_stat:
+        if not self._asks:
             return True
         return same_document(fill.descriptor, known or await self._stats.ask(fill.locator))
+
+    @property
+    def _asks(self) -> bool:
+        """Whether a read under way is joined only once the archive was asked if it still has that document."""
+        able = self.source.capabilities
+        return able.cheap_stat and not able.immutable
+
+    def _may_join(self, ticket: Ticket | None) -> bool:
+        """Without a ticket nobody knows whether the document was purged by another process since a read of it began."""
+        return ticket is not None or self._asks or not (self.keeps and self.cache.shared)
 
     def _start(self, key: Key, look: Look) -> Fill:
         asked, ticket = time.time(), look.ticket
@@ -195,8 +219,10 @@ class SharedReads:
         async def over(failure: Exception | None) -> None:
             if claim is not None:
                 await claim.release()
-            if self.keeps and isinstance(failure, AdapterError):
-                await self._obey(key, ticket, failure)
+            if self.keeps and isinstance(failure, NotFound):
+                self._missing.remember((key, ticket), failure)
+            if isinstance(failure, AdapterError):
+                await self.obey(key, failure)
 
         terms = Terms(
             max_document=self.sharing.max_document,
@@ -206,13 +232,6 @@ class SharedReads:
             over=over,
         )
         return self._fills.start((key, ticket), Fill(self.source, key.locator, self._spool, terms))
-
-    async def _obey(self, key: Key, ticket: Ticket | None, answer: AdapterError) -> None:
-        """Do what an archive's answer asks for, whoever waited for it."""
-        if isinstance(answer, NotFound):
-            self._missing.remember((key, ticket), answer)
-        if withdraws(answer):
-            await self.cache.drop(key)
 
     async def _keep(self, key: Key, ticket: Ticket | None, record: Record, entry: SpoolEntry) -> bool:
         """Store a whole document. One without a version gets a digest, so that its rest can be told to be the same."""

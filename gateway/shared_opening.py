@@ -29,7 +29,7 @@ class _Context:
     ) -> None:
         self._shared = shared
         self._location = location
-        self._key = Key(location.source, shared.sharing.epoch, location.locator)
+        self._key = shared.key(location.locator)
         self._span = span
         self._known = known
         self._hit: Hit | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from adapters.errors import AdapterError
@@ -38,8 +38,10 @@ class Upkeep:
     async def state(self) -> dict[str, Any]:
         """How much is kept and what came of it, as plain values. Holds no id and no locator."""
         stats = await self._cache.stats()
-        counts = asdict(self._cache.counts)
-        return asdict(stats) | {"since_start": counts, "reading": self._fills.running}
+        counts = self._cache.counts
+        # `asdict` would count the pairs of a Counter.
+        since = {one.name: getattr(counts, one.name) for one in fields(counts)} | {"faults": dict(counts.faults)}
+        return asdict(stats) | {"since_start": since, "reading": self._fills.running}
 
     async def purge_all(self) -> None:
         """Forget everything. Raises `PurgePending`."""

@@ -15,7 +15,7 @@ import pytest
 
 from adapters.contract import Span
 from adapters.errors import AccessDenied, AdapterError, Busy, Corrupt, Deleted, NotFound, TimedOut, Unavailable
-from gateway.cache import Broken, Cache, Hit, Key, Limits, Look, Record, Scope
+from gateway.cache import NOTHING, Broken, Cache, Hit, Key, Limits, Look, Record, Scope
 from gateway.cache.disk import DiskCache
 from gateway.cache.memory import MemoryCache
 from gateway.cache.policy import Policy
@@ -192,6 +192,57 @@ async def test_what_is_gone_is_gone(cache: Cache, error: AdapterError, status: i
         assert (await running.ask("/R4/Binary/a")).status == 503, "the copy was not dropped"
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@every_dependable
+async def test_what_is_gone_stays_gone_when_an_older_read_of_it_ends(cache: Cache, able: Any, method: str) -> None:
+    archive = archive_of(capabilities=able, gated=500 * KIB)
+    async with serving(archive, cache) as running:
+        before = asyncio.ensure_future(running.ask("/R4/Binary/a"))
+        while not archive.opened:  # noqa: ASYNC110 - nothing tells us
+            await asyncio.sleep(0.005)
+        del archive.papers["a"]
+        await cache.purge(Scope("letters", "b"))  # whoever asks from now on has another ticket
+        assert (await running.ask("/R4/Binary/a", method=method)).status == 404
+        archive.gate.set()
+        assert (await before).body == DATA
+        await running.idle()
+        archive.away = LOST
+        assert (await running.ask("/R4/Binary/a")).status in (404, 503)
+        assert (await cache.stats()).entries == 0
+
+
+class _Slow(MemoryCache):
+    """Takes a long time to store, before and after what it stores can be found."""
+
+    def __init__(self) -> None:
+        super().__init__(Limits(), max_bytes=64 << 20)
+        self.asked, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def put(self, key: Key, ticket: Any, record: Record, body: Any) -> bool:
+        self.asked.set()
+        await self.go_on.wait()
+        stored = await super().put(key, ticket, record, body)
+        self.go_on.clear()
+        await self.go_on.wait()
+        return stored
+
+
+@every_dependable
+async def test_what_is_gone_is_not_found_while_an_older_read_of_it_is_being_stored(able: Any) -> None:
+    archive = archive_of(capabilities=able)
+    async with _Slow() as cache, serving(archive, cache) as running:
+        assert (await running.ask("/R4/Binary/a")).body == DATA
+        await cache.asked.wait()
+        del archive.papers["a"]
+        await cache.purge(Scope("letters", "b"))
+        assert (await running.ask("/R4/Binary/a")).status == 404
+        cache.go_on.set()
+        await asyncio.sleep(0.05)
+        archive.away = LOST
+        assert (await running.ask("/R4/Binary/a")).status in (404, 503)
+        cache.go_on.set()
+
+
 @pytest.mark.parametrize("error", [AccessDenied("no"), Corrupt("broken")])
 async def test_a_refusal_is_no_excuse_for_a_copy(cache: Cache, error: AdapterError) -> None:
     archive = archive_of()
@@ -230,6 +281,50 @@ async def test_a_read_from_before_a_purge_is_joined_by_nobody_and_stored_nowhere
         await running.idle()
         for _ in range(3):
             assert (await running.ask("/R4/Binary/a")).body == OTHER
+
+
+class _Unreachable(MemoryCache):
+    """Shared with other processes, and away for this one."""
+
+    shared = True
+
+    async def look(self, key: Key) -> Look:
+        return NOTHING
+
+
+@pytest.mark.parametrize("able", [STABLE, MUTE], ids=["stable", "mute"])
+async def test_a_read_is_not_joined_when_nobody_can_say_whether_it_was_purged_elsewhere(able: Any) -> None:
+    archive = archive_of(capabilities=able, gated=500 * KIB)
+    async with _Unreachable(Limits(), max_bytes=1 << 20) as cache:
+        async with serving(archive, cache, sharing=Sharing(keeps=True)) as running:
+            before = asyncio.ensure_future(running.ask("/R4/Binary/a"))
+            while not archive.opened:  # noqa: ASYNC110 - nothing tells us
+                await asyncio.sleep(0.005)
+            archive.put("a", OTHER)  # and purged, by another process
+            after = asyncio.ensure_future(running.ask("/R4/Binary/a"))
+            while archive.opened < 2:  # noqa: ASYNC110 - nothing tells us
+                await asyncio.sleep(0.005)
+            archive.gate.set()
+            assert (await before).body == DATA
+            assert (await after).body == OTHER
+
+
+@pytest.mark.parametrize("able", [STABLE, MUTE], ids=["stable", "mute"])
+async def test_a_purge_ends_the_joining_also_where_nothing_is_kept(able: Any) -> None:
+    archive = archive_of(capabilities=able, gated=500 * KIB)
+    async with service({"letters": archive.make()}, sharing=Sharing(), limits=SOON, spool_bytes=64 << 20) as running:
+        before = asyncio.ensure_future(running.ask("/R4/Binary/a"))
+        while not archive.opened:  # noqa: ASYNC110 - nothing tells us
+            await asyncio.sleep(0.005)
+        archive.put("a", OTHER)
+        assert running.upkeep is not None
+        await running.upkeep.purge_source("letters")
+        after = asyncio.ensure_future(running.ask("/R4/Binary/a"))
+        while archive.opened < 2:  # noqa: ASYNC110 - nothing tells us
+            await asyncio.sleep(0.005)
+        archive.gate.set()
+        assert (await before).body == DATA
+        assert (await after).body == OTHER
 
 
 # --- an archive that cannot be asked ---------------------------------------------------------------------------------
@@ -376,3 +471,42 @@ async def test_the_rest_is_of_the_very_read_that_was_compared(failing: _Failing)
         answer = await running.ask("/R4/Binary/a")
         running.spool.used -= 100 * KIB
         assert not answer.complete or answer.body in (DATA, OTHER)
+
+
+# --- two replicas ----------------------------------------------------------------------------------------------------
+
+
+class _Claimed(MemoryCache):
+    """Claims as two replicas see them: `others` holds what the other one must wait for."""
+
+    shared = True
+
+    def __init__(self) -> None:
+        super().__init__(Limits(), max_bytes=64 << 20)
+        self.others: set[Key] = set()
+
+    async def claim(self, key: Key, seconds: float) -> bool:
+        self.others.add(key)
+        return True
+
+    async def release(self, key: Key) -> None:
+        self.others.discard(key)
+
+
+@pytest.mark.parametrize("error", [NotFound("none"), AccessDenied("no"), None], ids=["none", "refused", "left"])
+async def test_a_read_that_came_to_nothing_holds_up_no_other_replica(error: AdapterError | None) -> None:
+    # So large that nobody finishes it for its own sake.
+    archive = archive_of(DATA * 8, capabilities=STABLE, gated=500 * KIB if error is None else None)
+    async with _Claimed() as cache, serving(archive, cache) as running:
+        if error is None:
+            reader, writer = await asyncio.open_connection(running.host, running.port)
+            writer.write(b"GET /R4/Binary/a HTTP/1.1\r\nHost: a\r\n\r\n")
+            await reader.readexactly(1000)
+            assert cache.others
+            writer.transport.abort()
+        else:
+            archive.refuses = [error]
+            assert (await running.ask("/R4/Binary/a")).status in (403, 404)
+        async with asyncio.timeout(2):
+            while cache.others:  # noqa: ASYNC110 - nothing tells us
+                await asyncio.sleep(0.01)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from adapters.contract import Adapter, Caller, Capabilities, Content, Descriptor, Digest, Services, Span
-from adapters.errors import AdapterError, Changed, NotFound, SpanNotSatisfiable
+from adapters.errors import AdapterError, Changed, Corrupt, NotFound, SpanNotSatisfiable
 from tests.support.service import MakeAdapter
 
 ABLE = Capabilities(
@@ -37,12 +37,15 @@ class Paper:
 
 @dataclass
 class Archive:
-    """What there is and how it behaves. `breaks` holds (offset, error) for the opens to come, one for each."""
+    """What there is and how it behaves.
+
+    `breaks` holds (offset, error) for the opens to come, one for each; without an error the bytes just end there.
+    """
 
     papers: dict[str, Paper] = field(default_factory=dict)
     capabilities: Capabilities = ABLE
     chunk: int = 64 * 1024
-    breaks: list[tuple[int, AdapterError]] = field(default_factory=list)
+    breaks: list[tuple[int, AdapterError | None]] = field(default_factory=list)
     after_break: Callable[[], None] | None = None
     """Called when it broke: puts what it has by then."""
     heeds_versions: bool = True
@@ -129,6 +132,8 @@ class _Fragile(Adapter):
         start = span.start if span else 0
         stop = size if span is None or span.stop is None else min(span.stop, size)
         broken = archive.breaks.pop(0) if archive.breaks else None
+        if broken is not None and broken[1] is None and not paper.tells_size:
+            broken = broken[0], Corrupt("short")  # of a quiet end nobody could tell
         archive.open_now += 1
         try:
             known = Span(start, stop) if paper.tells_size or span else Span(0)
@@ -139,7 +144,7 @@ class _Fragile(Adapter):
             archive.open_now -= 1
 
     async def _chunks(
-        self, data: bytes, start: int, stop: int, broken: tuple[int, AdapterError] | None
+        self, data: bytes, start: int, stop: int, broken: tuple[int, AdapterError | None] | None
     ) -> AsyncIterator[bytes]:
         archive = self._archive
         while start < stop:
@@ -158,6 +163,8 @@ class _Fragile(Adapter):
             if broken is not None and end == broken[0]:
                 if archive.after_break is not None:
                     archive.after_break()
+                if broken[1] is None:
+                    return
                 raise broken[1]
             start = end
 

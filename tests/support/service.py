@@ -32,6 +32,7 @@ from gateway.shared import SharedReads, Sharing
 from gateway.source import Limits, Source, services
 from gateway.spool import Spool
 from gateway.telemetry import Telemetry
+from gateway.upkeep import Upkeep
 from gateway.workers import Workers
 from tests.support.raw_http import Answer, exchange, request
 from tests.support.scripted import Script, ScriptedAdapter
@@ -68,6 +69,7 @@ class Service:
     spool: Spool | None = None
     fills: Fills | None = None
     shared: Mapping[str, SharedReads] = field(default_factory=dict)
+    upkeep: Upkeep | None = None
 
     @property
     def url(self) -> str:
@@ -139,12 +141,13 @@ async def service(
         spool = Spool(spool_directory, memory=spool_memory, max_bytes=spool_bytes)
         stack.callback(spool.close)
         fills = Fills()
+        cache = cache or NoCache(CacheLimits())
         stack.push_async_callback(fills.close)
         shared = {
             name: SharedReads(
                 source,
                 sharing,
-                cache=cache or NoCache(CacheLimits()),
+                cache=cache,
                 policy=policy or Policy(),
                 fills=fills,
                 spool=spool,
@@ -152,10 +155,11 @@ async def service(
             for name, source in sources.items()
             if sharing is not None
         }
+        router, documents = Router(routes), Documents(sources, shared)
         handlers = Handlers(
             bases=Bases(BASES),
-            router=Router(routes),
-            documents=Documents(sources, shared),
+            router=router,
+            documents=documents,
             delivery=Delivery(spool, reader_timeout=reader_timeout),
             profile=profile,
             capabilities={
@@ -168,7 +172,8 @@ async def service(
         stack.push_async_callback(server.shutdown, 0.5)
         stack.callback(listener.close)
         port = listener.sockets[0].getsockname()[1]
-        yield Service(port, sources, pipeline, telemetry, log, spool=spool, fills=fills, shared=shared)
+        upkeep = Upkeep(router, documents, cache, fills, sources)
+        yield Service(port, sources, pipeline, telemetry, log, spool=spool, fills=fills, shared=shared, upkeep=upkeep)
 
 
 def scripted(scripts: dict[str, Script]) -> MakeAdapter:

@@ -82,11 +82,18 @@ class XdsGateway:
 
 @asynccontextmanager
 async def xds_gateway(
-    sources: Mapping[str, Mapping[str, Any]], directory: Path, *, read: str = "auto"
+    sources: Mapping[str, Mapping[str, Any]],
+    directory: Path,
+    *,
+    read: str = "auto",
+    cache: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[XdsGateway]:
-    """Serve these sources, given by their options; `directory` takes the configuration and the key of the ids."""
+    """Serve these sources, given by their options; `directory` takes the configuration and the key of the ids.
+
+    `cache` is the configuration's, none by default.
+    """
     prefixes = {name: f"{number}." for number, name in enumerate(sources)}
-    settings = await asyncio.to_thread(_settings, sources, prefixes, directory, read)
+    settings = await asyncio.to_thread(_settings, sources, prefixes, directory, read, cache)
     log = io.StringIO()
     telemetry = Telemetry(form="json", stream=log, key=b"test")
     before = set(threading.enumerate())
@@ -101,7 +108,7 @@ async def xds_gateway(
         stack.push_async_callback(server.shutdown, 0.5)
         stack.callback(listener.close)
         port = listener.sockets[0].getsockname()[1]
-        yield XdsGateway(Service(port, composed.sources, pipeline, telemetry, log), prefixes)
+        yield XdsGateway(Service(port, composed.sources, pipeline, telemetry, log, upkeep=composed.upkeep), prefixes)
 
 
 def _await_threads(before: set[threading.Thread]) -> None:
@@ -111,11 +118,18 @@ def _await_threads(before: set[threading.Thread]) -> None:
             thread.join(PATIENCE)
 
 
-def _settings(sources: Mapping[str, Mapping[str, Any]], prefixes: Mapping[str, str], directory: Path, read: str) -> Any:
+def _settings(
+    sources: Mapping[str, Mapping[str, Any]],
+    prefixes: Mapping[str, str],
+    directory: Path,
+    read: str,
+    cache: Mapping[str, Any] | None,
+) -> Any:
     key = directory / "seal.key"
     key.write_bytes(KEY)
     configuration = {
         "auth": {"mode": "none"},
+        "cache": cache or {"backend": "none"},
         "sources": {
             name: {
                 "adapter": "xds",

@@ -1,0 +1,19 @@
+"""Redis hangs or is killed under two hundred requests a second: nobody notices. Waiting times are measured by `make soak`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from tests.support.redis_outage import outage
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+async def test_no_request_fails_while_redis_is_away(tmp_path: Path, how: Literal["stopped", "killed"]) -> None:
+    figures = await outage(how, tmp_path, before=2, away=2, after=4)
+    print(figures)
+    assert figures.requests >= 1500
+    assert figures.failed == 0, str(figures)
+    assert figures.back_after is not None, str(figures)

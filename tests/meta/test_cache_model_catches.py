@@ -1,0 +1,52 @@
+"""The model of what a cache may serve is tested itself: it complains of each mistake, and of nothing that is right."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import pytest
+
+from gateway.cache import Limits
+from gateway.cache.memory import MemoryCache
+from tests.meta.wrong_sharing import CACHES, CHANGES
+from tests.support.cache_model.places import MAX_DOCUMENT, POLICY, archives, objects
+from tests.support.cache_model.run import Pace, Run, Tally
+
+pytestmark = [pytest.mark.blocking_allowed, pytest.mark.timeout(120)]
+
+PACE = Pace(write=0.006, purge=0.04, outage=1.0, outage_length=0.15)
+LONGEST = 50.0
+"""Seconds after which a mistake was not found."""
+
+
+async def run(cache: type[MemoryCache], *, reads: int, seconds: float) -> Tally:
+    """A run that ends early at the first complaint."""
+    stores = archives()
+    async with objects(stores, [cache(Limits(POLICY.keep, MAX_DOCUMENT), max_bytes=32 << 20)]) as place:
+        ends = time.monotonic() + seconds
+
+        def enough(run: Run) -> bool:
+            complained = any(one.truth.complaints for one in run.sources.values())
+            return complained or run.reads >= reads or time.monotonic() > ends
+
+        return await Run(place, stores, seed=7, pace=PACE).go(enough)
+
+
+async def test_nothing_is_said_of_what_is_right() -> None:
+    tally = await run(MemoryCache, reads=4000, seconds=LONGEST)
+    assert tally.complaints == []
+    assert min(tally.counts[kind] for kind in ("hit", "stale", "gone", "purges", "asked the archive")) > 0, str(tally)
+
+
+@pytest.mark.parametrize("wrong", CACHES, ids=lambda wrong: wrong.__name__)
+async def test_a_wrong_cache_is_found_out(wrong: type[MemoryCache]) -> None:
+    assert (await run(wrong, reads=60_000, seconds=LONGEST)).complaints
+
+
+@pytest.mark.parametrize("wrong", CHANGES, ids=lambda wrong: wrong.__name__)
+async def test_a_wrong_way_of_sharing_is_found_out(wrong: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed: AbstractContextManager[None] = wrong(monkeypatch) if wrong else nullcontext()
+    with changed:
+        assert (await run(MemoryCache, reads=60_000, seconds=LONGEST)).complaints
