@@ -49,8 +49,8 @@ KINDS = {"native": 50, "range": 14, "conditional": 10, "json": 10, "head": 8, "x
 class Pace:
     """How often something happens; seconds on average between two of a kind."""
 
-    write: float = 0.012
-    purge: float = 0.04
+    write: float = 0.02
+    purge: float = 0.05
     outage: float = 1.5
     outage_length: float = 0.25
     disturbance: float = 1.0
