@@ -22,21 +22,21 @@ from aiohttp import web
 
 from adapters import registry
 from adapters.errors import AdapterError, OptionError
-from gateway import __version__
 from gateway.admin import Admin
 from gateway.cache import Cache
 from gateway.cache.backends import make_cache, max_document_of, policy_of
 from gateway.delivery import Delivery
 from gateway.documents import Documents
-from gateway.fhir import Version
-from gateway.fhir.capability import CARE_CONNECT_REQUIREMENTS, CapabilityFacts
 from gateway.fills import Fills
 from gateway.handlers import Handlers
 from gateway.health import Health
 from gateway.ids import open_scheme
 from gateway.keyfile import read_key
+from gateway.offering import capability_facts
 from gateway.protocol.interactions import Bases
 from gateway.routing import Route, Router, Scheme
+from gateway.security import smart
+from gateway.security.opening import open_authentication
 from gateway.server import HttpServer, Pipeline, gather_writes
 from gateway.settings import Settings, SourceSettings
 from gateway.shared import SharedReads, Sharing
@@ -113,13 +113,14 @@ async def opened(
             delivery=Delivery(spool, reader_timeout=settings.server.limits.reader_timeout),
             profile=settings.fhir.resolved_profile,
             capabilities={
-                version: _capability_facts(
+                version: capability_facts(
                     settings,
                     version,
                     versioned=all(source.capabilities.strong_versions for source in sources.values()),
                 )
                 for version in settings.fhir.paths
             },
+            smart_configuration=smart.render(settings.auth.smart) if settings.auth.smart else None,
         )
         upkeep = Upkeep(router, documents, cache, fills, sources)
         yield Gateway(settings, telemetry, sources, schemes, router, documents, handlers, upkeep, failures)
@@ -202,21 +203,6 @@ async def _watch(gateway: Gateway, source: Source) -> None:
                 log.info("source is back", source=source.name)
 
 
-def _capability_facts(settings: Settings, version: Version, *, versioned: bool) -> CapabilityFacts:
-    profile, public_url = settings.fhir.resolved_profile, settings.fhir.public_url
-    return CapabilityFacts(
-        software_version=__version__,
-        security="No authentication: whoever reaches this listener may read.",
-        versioned=versioned,
-        base_url=None if public_url is None else public_url + settings.fhir.paths[version],
-        description=settings.fhir.description,
-        publisher=settings.fhir.publisher,
-        accept_unknown=profile.accept_unknown,
-        fhir_version=profile.stu3_fhir_version if version is Version.STU3 else None,
-        instantiates=(CARE_CONNECT_REQUIREMENTS,) if settings.fhir.profile == "care-connect" else (),
-    )
-
-
 async def run(settings: Settings, telemetry: Telemetry, announce: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT. `announce` is called with the public address once requests are taken.
 
@@ -238,7 +224,10 @@ async def run(settings: Settings, telemetry: Telemetry, announce: Callable[[str]
             telemetry.log.warning("source is away", source=name, error=type(error).__name__, detail=error.detail)
         for source in gateway.sources.values():
             stack.callback(loop.create_task(_watch(gateway, source)).cancel)
-        pipeline = Pipeline(gateway.handlers, telemetry)
+        authentication = await stack.enter_async_context(
+            open_authentication(settings.auth, settings.dialect, telemetry.log)
+        )
+        pipeline = Pipeline(gateway.handlers, telemetry, authentication=authentication)
         limits = settings.server.limits
         server = HttpServer(pipeline, keepalive=limits.keep_alive)
         public = await _listen(stack, server, settings.server.host, settings.server.port)

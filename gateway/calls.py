@@ -22,6 +22,7 @@ from gateway.protocol.negotiation import Wishes
 from gateway.protocol.parameters import ParameterError, Parameters
 from gateway.protocol.profile import Profile
 from gateway.reply import Reply
+from gateway.security import ANONYMOUS, Identity
 
 _plain_id = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,99}").fullmatch
 
@@ -43,6 +44,7 @@ class Call:
         "correlation_id",
         "detail",
         "entry",
+        "identity",
         "interaction",
         "method",
         "outcome",
@@ -75,6 +77,7 @@ class Call:
             profile=profile,
             content_type=headers.get("Content-Type"),
         )
+        self.identity: Identity = ANONYMOUS
         self.source: str | None = None
         self.cache: str | None = None
         self.reply: Reply | None = None
@@ -104,8 +107,8 @@ class Call:
         """Note an error; `detail` is for operators and holds no patient data."""
         self.entry, self.detail, self.outcome = entry, detail, outcome
 
-    def fields(self, document: str | None) -> dict[str, Any]:
-        """The canonical log line. `document` is the hash that stands for the id."""
+    def fields(self, document: str | None, caller: str | None = None) -> dict[str, Any]:
+        """The canonical log line. `document` is the hash that stands for the id, `caller` that for the client."""
         interaction = self.interaction
         line: dict[str, Any] = {
             "request_id": self.request_id,
@@ -122,6 +125,8 @@ class Call:
             line["correlation_id"] = self.correlation_id
         if self.source is not None:
             line["source"] = self.source
+        if caller is not None:
+            line["auth"], line["caller"] = self.identity.method, caller
         if document is not None:
             line["document"] = document
         if self.cache is not None:

@@ -29,7 +29,7 @@ from adapters import errors as archive
 Severity = Literal["fatal", "error", "warning", "information"]
 IssueCode = Literal[
     "invalid", "value", "forbidden", "processing", "not-supported", "not-found", "deleted", "multiple-matches",
-    "too-long", "conflict", "transient", "exception", "timeout", "throttled",
+    "too-long", "conflict", "transient", "exception", "timeout", "throttled", "login", "expired",
 ]  # fmt: skip
 """The FHIR issue types in use. `deleted` and `multiple-matches` exist in R4 only (FR-154)."""
 
@@ -222,6 +222,71 @@ HEADERS_TOO_LARGE = Entry(
     cause="One header, or all together, exceed the limit of the HTTP parser; oversized cookies and tokens are the "
     "usual reason.",
     cure="Remove cookies and unneeded headers in the client or in the proxy in front.",
+)
+
+# ---- GW-SEC: who may ask -------------------------------------------------------------------------------------
+
+UNAUTHENTICATED = Entry(
+    code="GW-SEC-001", status=401, issue="login", spine=_ACCESS_DENIED,
+    title="No credentials were sent",
+    sentence="This service answers only those who say who they are, so nothing was looked up. Send an access token in "
+    "the Authorization header.",
+    cause="The request has no Authorization header, or one of a scheme other than Bearer; a misspelt header "
+    "(Authorisation) counts as none.",
+    cure="Let the client ask its authorization server for a token; when it does send one, look for a proxy that takes the "
+    "header off.",
+)
+INVALID_TOKEN = Entry(
+    code="GW-SEC-002", status=401, issue="login", spine=_ACCESS_DENIED,
+    title="The token is not accepted",
+    sentence="The access token is not one that this service accepts, so nothing was looked up. Ask the authorization "
+    "server for a new one.",
+    cause="The token is damaged, unsigned, signed by another key or algorithm, not yet valid, or meant for another service; "
+    "or the key of a client is not in the key file. The detail of the log line says which check failed.",
+    cure="Run 'fhir-gateway auth explain --config FILE' with the token on its standard input; it names the check and the "
+    "setting.",
+)
+EXPIRED_TOKEN = Entry(
+    code="GW-SEC-003", status=401, issue="expired", spine=_ACCESS_DENIED,
+    title="The token has expired",
+    sentence="The access token was valid and has expired, so nothing was looked up. Ask the authorization server for a "
+    "new one.",
+    cause="The time of the claim exp has passed. This happens to every client; a client that never gets over it does not "
+    "renew its tokens, or its clock, the issuer's or the gateway's is wrong.",
+    cure="Let the client renew its token before it expires; check the clocks when fresh tokens are refused.",
+)
+CREDENTIALS_TWICE = Entry(
+    code="GW-SEC-004", status=400, issue="invalid", spine=_BAD_REQUEST,
+    title="Credentials were sent more than once",
+    sentence="The request has more than one Authorization header, so it was refused. Send one.",
+    cause="The client and a proxy both added the header, or somebody tries to have one checked and another one used.",
+    cure="Let either the client or the proxy add the header.",
+)
+TOKEN_IN_QUERY = Entry(
+    code="GW-SEC-005", status=400, issue="invalid", spine=_BAD_REQUEST,
+    title="A token was sent in the address",
+    sentence="Access tokens are not taken from the address, where everything on the way writes them down. Send the token in "
+    "the Authorization header, and ask for a new one, since this one may be known to others.",
+    cause="The query of the request has the parameter access_token (RFC 6750 section 2.3).",
+    cure="Change the client to send the Authorization header; have the token revoked.",
+)
+INSUFFICIENT_SCOPE = Entry(
+    code="GW-SEC-006", status=403, issue="forbidden", spine=_ACCESS_DENIED,
+    title="The token does not allow this",
+    sentence="The access token does not allow to read documents here. Ask the authorization server for one with a scope that "
+    "does.",
+    cause="No scope of the caller covers a read of Binary; or its scope is for one patient, and the token names no patient or "
+    "the source does not know whose its documents are.",
+    cure="Grant the client a scope such as system/Binary.r; for scopes of a patient, serve the documents by a manifest with "
+    "the column patient.",
+)
+KEYS_UNAVAILABLE = Entry(
+    code="GW-SEC-007", status=503, issue="transient", spine=_SERVER_ERROR, retry_after=30, alert=True,
+    title="Tokens cannot be checked at the moment",
+    sentence="The keys to check this access token with cannot be had, so it is not known whether it is good. Try again "
+    "shortly with the same token.",
+    cause="The issuer's key set was never read since the start, or not for longer than auth.issuers.keep.",
+    cure="Run 'fhir-gateway check --config FILE' on the gateway's machine; it reads every key set and says what fails.",
 )
 
 # ---- GW-DOC: a definite statement about the document ---------------------------------------------------------
@@ -564,6 +629,7 @@ def _facts(row: Entry | Abort) -> Iterator[tuple[str, str]]:
 
 _AREAS = {
     "REQ": "The request",
+    "SEC": "Who may ask",
     "DOC": "A definite answer about the document",
     "SRC": "The archive could not be asked, or its answer cannot be used",
     "SYS": "The gateway itself",

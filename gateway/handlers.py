@@ -25,8 +25,9 @@ from gateway.protocol import conditional, negotiation, parameters, ranges
 from gateway.protocol.interactions import Bases, Interaction, Kind
 from gateway.protocol.negotiation import NotAcceptable
 from gateway.protocol.profile import Profile
-from gateway.reply import Asked, Reply, fhir_headers, plan, refusal
+from gateway.reply import Asked, Reply, common_headers, fhir_headers, plan, refusal
 from gateway.routing import Location, Router
+from gateway.security.locating import locate
 
 ATTEMPTS = 2
 """How often a document is opened when the archive says it changed between the look and the open."""
@@ -42,12 +43,15 @@ class Handlers:
     delivery: Delivery
     profile: Profile
     capabilities: Mapping[Version, CapabilityFacts]
+    smart_configuration: bytes | None = None
 
     async def answer(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
         """The finished response. Raises `Problem` or `AdapterError` before it started, `Aborted` after."""
         interaction = call.interaction
         if interaction.kind is Kind.UNKNOWN_PATH:
             raise Problem(errors.NO_ENDPOINT)
+        if interaction.kind is Kind.SMART_CONFIGURATION:
+            return self._smart(request, call)
         refused = _REFUSED.get(interaction.kind)
         if refused is not None:
             raise Problem(refused, headers={"Allow": interaction.allow} if refused.status == 405 else None)
@@ -79,7 +83,7 @@ class Handlers:
         )
 
     async def _read(self, request: web.BaseRequest, asked: Asked, call: Call) -> web.StreamResponse:
-        location = await self.router.locate(asked.interaction.id)
+        location = await locate(self.router, asked.interaction.id, call.identity)
         call.source = location.source
         capabilities = self.documents.source(location).capabilities
         decides_first = asked.head or asked.conditions is not None or asked.byte_range is not None
@@ -137,6 +141,16 @@ class Handlers:
     def _bodyless(self, reply: Reply, call: Call) -> web.StreamResponse:
         call.begin(reply)
         return web.Response(status=reply.status, headers=reply.headers)
+
+    def _smart(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
+        """What the authorization server is, in JSON whatever Accept says (SMART App Launch, Conformance)."""
+        body = self.smart_configuration
+        if body is None or request.can_read_body:
+            raise Problem(errors.NO_ENDPOINT if body is None else errors.BODY_NOT_ALLOWED)
+        headers = common_headers(self.profile) | {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        call.stamp(headers)
+        call.sent = 0 if request.method == "HEAD" else len(body)
+        return web.Response(status=200, headers=headers, body=body)
 
     async def _metadata(self, asked: Asked, call: Call) -> web.StreamResponse:
         """The CapabilityStatement (https://hl7.org/fhir/R4/http.html#capabilities), with an ETag that follows it."""

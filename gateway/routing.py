@@ -111,10 +111,23 @@ class Router:
         """Where the document `id` is. Raises `NotFound`, `Withdrawn` and whatever else the scheme raises."""
         if not _names_resource(id):
             raise NotFound("not an id")
+        scheme, length = self._scheme(id)
+        if scheme is None:
+            raise NotFound("no source has this prefix")
+        if len(id) == length:
+            raise NotFound("nothing follows the prefix")
+        return await scheme.locate(id[length:])
+
+    def knows_patients(self, id: str) -> bool | None:
+        """Whether the scheme of `id` says whose documents there are; None when the id leads to no scheme. Asks nobody."""
+        scheme, _ = self._scheme(id)
+        # Of all schemes one that reads an index alone can say so; the others need not know of the question.
+        return None if scheme is None else bool(getattr(scheme, "knows_patients", False))
+
+    def _scheme(self, id: str) -> tuple[Scheme | None, int]:
+        """The scheme whose prefix is the longest that `id` begins with, and the length of that prefix."""
         for length, schemes in self._tables:
             scheme = schemes.get(id[:length])
             if scheme is not None:
-                if len(id) == length:
-                    raise NotFound("nothing follows the prefix")
-                return await scheme.locate(id[length:])
-        raise NotFound("no source has this prefix")
+                return scheme, length
+        return None, 0

@@ -25,6 +25,7 @@ from gateway.handlers import Handlers
 from gateway.protocol import negotiation
 from gateway.protocol.interactions import Kind
 from gateway.reply import common_headers, fhir_headers
+from gateway.security.authentication import Authentication, check_scopes
 from gateway.telemetry import Telemetry
 
 MAX_LINE = 8190
@@ -48,8 +49,12 @@ class _Ended(web.StreamResponse):
 class Pipeline:
     """What happens around every request of the public listener."""
 
-    def __init__(self, handlers: Handlers, telemetry: Telemetry) -> None:
+    def __init__(
+        self, handlers: Handlers, telemetry: Telemetry, *, authentication: Authentication | None = None
+    ) -> None:
+        """Without `authentication` everybody may read everything."""
         self._handlers = handlers
+        self._authentication = authentication
         self._telemetry = telemetry
         self.in_flight = 0
         self.draining = False
@@ -84,6 +89,9 @@ class Pipeline:
     async def _answered(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
         """The response, sent: the document or an OperationOutcome. Raises `Aborted` when it broke off."""
         try:
+            if self._authentication is not None:
+                call.identity = await self._authentication.identify(request, call.interaction)
+                check_scopes(call.identity, call.interaction)
             response = await self._handlers.answer(request, call)
         except (Aborted, asyncio.CancelledError):
             raise
@@ -139,7 +147,8 @@ class Pipeline:
             level = "info"
         else:
             level = "error" if entry.alert else "warning"
-        telemetry.request(level, call.fields(hashed))
+        caller = telemetry.document(call.identity.client) if call.identity.method != "none" else None
+        telemetry.request(level, call.fields(hashed, caller))
 
     def refuse_unparsed(self, error: BaseException | None) -> web.Response:
         """The answer to bytes that are no HTTP request: nothing of them is repeated, in the body or in the log."""

@@ -26,7 +26,7 @@ KEYS = frozenset(
         "event", "level", "timestamp", "component",
         # one request
         "request_id", "correlation_id", "method", "base", "interaction", "source", "document", "representation", "cache",
-        "status", "code", "outcome", "bytes", "size", "first_byte_ms", "duration_ms", "range", "http",
+        "auth", "caller", "status", "code", "outcome", "bytes", "size", "first_byte_ms", "duration_ms", "range", "http",
         # the service and its sources
         "adapter", "address", "admin", "version", "detail", "cause", "error", "count", "dropped", "rows", "seconds",
         "reason", "problems", "line", "column", "open", "limit", "state", "signal", "pid", "file_system",

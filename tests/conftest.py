@@ -4,6 +4,8 @@
   `blocking_allowed` lifts that for a test that blocks on purpose.
 * A test leaves nothing behind: no task, no thread, no file descriptor.
 * Property tests are reproducible: no deadline, derived seeds, `HYPOTHESIS_PROFILE=thorough` for more examples.
+* `@pytest.mark.attack("a token without a signature", "401")` says which attack a test tries and what is to come of it; the page
+  docs/security-tests.md is made of them.
 * `@pytest.mark.requirement("FR-66", ...)` says which numbered requirements a test shows to be met;
   `--conformance-report FILE` writes what came of them as JSON {number: [{"test": id, "outcome": word}]}.
 """

@@ -13,7 +13,7 @@ import os
 import click
 
 from gateway import __version__
-from gateway.cli import adapter, caching, configuring, ids, inspecting, serving
+from gateway.cli import adapter, auth, caching, configuring, ids, inspecting, serving
 from gateway.cli.demonstrating import demo
 
 
@@ -38,6 +38,7 @@ for command in (
     inspecting.adapters,
     adapter.adapter,
     ids.ids,
+    auth.auth,
     caching.cache,
     inspecting.explain,
     serving.health,

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from adapters.errors import AccessDenied, AdapterError, Ambiguous, NotFound, OptionError
 from gateway import app, media
+from gateway.cli.check_auth import CredentialReport, examine_credentials
 from gateway.cli.check_cache import CacheReport, examine_cache
 from gateway.cli.folder import documents
 from gateway.ids import ManifestError, Progress
@@ -86,26 +87,29 @@ class Report:
 
     sources: tuple[SourceReport, ...]
     cache: CacheReport
+    credentials: tuple[CredentialReport, ...] = ()
 
     @property
     def code(self) -> int:
-        """The exit code: 2 for a mistake in the configuration, 1 for an archive or a document that fails, else 0."""
-        if any(source.state == "wrong" for source in self.sources):
+        """The exit code: 2 for a mistake in the configuration, 1 for an archive, issuer or document that fails, else 0."""
+        states = {source.state for source in self.sources} | {one.state for one in self.credentials}
+        if "wrong" in states:
             return 2
-        away = any(source.state == "away" or source.findings for source in self.sources)
+        away = "away" in states or any(source.findings for source in self.sources)
         return int(away or self.cache.state != "ok")
 
 
 async def examine(settings: Settings, *, sample: int = 0, progress: Progress | None = None) -> Report:
-    """Try the cache, then enter and probe every source, each under its own deadlines, and look at `sample` documents of each.
+    """Try the cache and the key sets, then enter and probe every source, and look at `sample` documents of each.
 
     `progress` is called from threads while manifests are read.
     """
     cache = await examine_cache(settings)
+    credentials = await examine_credentials(settings)
     # Documents are looked at where they are, not where they are kept.
     alone = settings.model_copy(update={"cache": NoCaching()})
     sources = await asyncio.gather(*(_source(alone, name, sample, progress) for name in settings.sources))
-    return Report(tuple(sources), cache)
+    return Report(tuple(sources), cache, credentials)
 
 
 async def _source(settings: Settings, name: str, sample: int, progress: Progress | None) -> SourceReport:

@@ -18,6 +18,7 @@ import click
 from gateway.problems import Problem, sentence
 
 if TYPE_CHECKING:
+    from gateway.security.unusable import UnusableCredentials
     from gateway.settings import Settings
 
 FINE, FAILED, WRONG = 0, 1, 2
@@ -94,9 +95,12 @@ def start_failures(config: Path | None, *, port_cure: str = PORT_CURE) -> Iterat
     """Turn what can go wrong while a gateway starts into sentences and exit codes."""
     from adapters.errors import OptionError
     from gateway.ids import ManifestError
+    from gateway.security.unusable import UnusableCredentials
 
     try:
         yield
+    except UnusableCredentials as error:
+        stop([_placed(error, config)])
     except OptionError as error:
         stop([option_problem(error, config, error.source)])
     except ManifestError as error:
@@ -106,6 +110,16 @@ def start_failures(config: Path | None, *, port_cure: str = PORT_CURE) -> Iterat
         if error.errno == errno.EPIPE:
             raise
         fail(*address_failure(error, port_cure), code=WRONG)
+
+
+def _placed(error: UnusableCredentials, config: Path | None) -> Problem:
+    """What `auth` names and cannot be used, as a problem with its place in the file."""
+    from gateway.marked_yaml import Document, dotted, read
+
+    line, column = (read(config) if config else Document({})).mark(error.path)
+    return Problem(
+        "credentials", error.cause, error.cure, dotted(error.path), str(config) if config else None, line, column
+    )
 
 
 def option_problem(error: Any, config: Path | None, source: str | None) -> Problem:

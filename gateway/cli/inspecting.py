@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 from urllib.parse import quote
 
 import click
@@ -16,19 +15,9 @@ import click
 from gateway.cli import console
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from gateway.cli.check import Report, SourceReport
-    from gateway.cli.check_cache import CacheReport
     from gateway.cli.fetch import Answer, Route, Write
     from gateway.ids import Progress
     from gateway.settings import Settings
-
-SHOWN_FINDINGS = 10
-"""Documents named for one source; all of them with --json."""
-
-WIDTH = 100
-"""Columns of tables where there is no terminal that has a width."""
 
 
 @click.command(short_help="Validate the configuration and ask every source.")
@@ -40,13 +29,14 @@ WIDTH = 100
 def check(config: Path | None, as_json: bool, sample: int) -> None:
     """Validate the configuration and ask every source whether it answers.
 
-    Exit code 0: all well. 1: a source does not answer, or a sampled document is not as it should be. 2: the
-    configuration is wrong.
+    Key sets and keys of clients are read as well. Exit code 0: all well. 1: a source or an issuer does not answer, or a
+    sampled document is not as it should be. 2: the configuration is wrong.
     """
     settings = _settings_or_report(config) if as_json else console.load_settings(config)
     import asyncio
 
     from gateway.cli.check import examine
+    from gateway.cli.check_report import facts, print_report
 
     with _progress() as progress:
         report = asyncio.run(examine(settings, sample=sample, progress=progress))
@@ -57,20 +47,11 @@ def check(config: Path | None, as_json: bool, sample: int) -> None:
     ]
     places = {source.name: console.option_places(source.options, config, source.name) for source in report.sources}
     if as_json:
-        facts = {"code": report.code, "problems": [problem.as_dict() for problem in problems]}
-        sources = [_facts(source) | {"places": places[source.name]} for source in report.sources]
-        cache: dict[str, Any] = {
-            "backend": report.cache.backend,
-            "state": report.cache.state,
-            "about": report.cache.about,
-        }
-        for kind in ("wrong", "doubtful"):
-            cache[kind] = [problem.as_dict() for problem in getattr(report.cache, kind)]
-        click.echo(json.dumps(facts | {"sources": sources, "cache": cache}, indent=2))
+        click.echo(json.dumps(facts(report, problems, places), indent=2))
     else:
         for problem in problems:
             console.show(problem)
-        _print_report(report, sample, places)
+        print_report(report, sample, places)
     raise SystemExit(report.code)
 
 
@@ -83,12 +64,6 @@ def _settings_or_report(config: Path | None) -> Settings:
         problems = [problem.as_dict() for problem in error.problems]
         click.echo(json.dumps({"code": console.WRONG, "problems": problems, "sources": []}, indent=2))
         raise SystemExit(console.WRONG) from None
-
-
-def _facts(source: SourceReport) -> dict[str, Any]:
-    facts = asdict(source)
-    del facts["option_error"], facts["options"]
-    return facts | {"seconds": round(source.seconds, 3)}
 
 
 @contextmanager
@@ -114,77 +89,6 @@ def _progress() -> Iterator[Progress | None]:
             bars.update(tasks[source], completed=read, rows=rows)
 
         yield report
-
-
-def _print_report(report: Report, sample: int, places: Mapping[str, Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    out = Console(highlight=False, markup=False, soft_wrap=False)
-    if not out.is_terminal:
-        out = Console(highlight=False, markup=False, width=WIDTH, no_color=True)
-    colours = {"ok": "green", "away": "yellow", "wrong": "red"}
-    for source in report.sources:
-        state = Text(source.state, style=f"bold {colours[source.state]}")
-        table = Table(title=Text.assemble((source.name, "bold"), "  ", state), title_justify="left", show_header=False)
-        table.add_column(style="dim", no_wrap=True)
-        table.add_column(overflow="fold")
-        for name, value in _rows(source, sample, places[source.name]):
-            table.add_row(name, Text(value))
-        out.print(table)
-    if report.cache.backend != "none":
-        out.print(_cache_table(report.cache))
-    words = {0: "All well.", 1: "Something does not answer as it should.", 2: "The configuration is wrong."}
-    out.print(Text(words[report.code], style="bold"))
-
-
-def _cache_table(cache: CacheReport) -> Table:
-    """The cache's table: what was found, and each fault with its key and its cure."""
-    from rich.table import Table
-    from rich.text import Text
-
-    state = Text(cache.state, style=f"bold {'red' if cache.wrong else 'green'}")
-    table = Table(title=Text.assemble(("cache", "bold"), "  ", state), title_justify="left", show_header=False)
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    table.add_row("backend", f"{cache.backend}, {cache.about}" if cache.about else cache.backend)
-    for name, problems in (("wrong", cache.wrong), ("doubtful", cache.doubtful)):
-        for problem in problems:
-            table.add_row(name, Text(f"{problem.key}: {problem.cause}"))
-            table.add_row("cure", Text(problem.cure))
-    return table
-
-
-def _rows(source: SourceReport, sample: int, places: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """What the table of a source says, as pairs of a name and a sentence."""
-    yield "adapter", source.adapter + {True: ", local disk", False: ", not local", None: ""}[source.local]
-    rows = f", {source.rows:,} rows" if source.rows is not None else ""
-    yield "ids", f"{source.scheme}{rows}, prefix {source.prefix!r}" if source.prefix else f"{source.scheme}{rows}"
-    if source.state == "ok":
-        yield "answer", f"in {source.seconds * 1000:.0f} ms"
-    elif source.state == "away":
-        for detail, place in zip(source.details, places, strict=True):
-            yield "problem", detail
-            if place:
-                yield "where", place
-        yield "until then", source.cure
-    else:
-        yield "problem", "\n".join(source.details)
-        yield "cure", source.cure
-    if sample and source.state == "ok":
-        bad = ", ".join(f"{count} {kind}" for kind, count in sorted(source.counts.items())) or "all as they should be"
-        yield "sample", f"{source.sampled} looked at: {bad}" if source.sampled else "none"
-        if source.empty:
-            yield "empty", f"{source.empty} documents have no bytes; STU3 has no envelope for them"
-        findings = sorted(source.findings, key=lambda finding: (finding.line or 0, finding.id))
-        for finding in findings[:SHOWN_FINDINGS]:
-            line = f" (line {finding.line})" if finding.line else ""
-            yield finding.kind, f"{finding.id}{line}: {finding.detail}"
-        if len(findings) > SHOWN_FINDINGS:
-            yield "", f"and {len(findings) - SHOWN_FINDINGS} more; --json lists all of them"
-    if source.note:
-        yield "note", source.note
 
 
 @click.command(short_help="Fetch one document, or explain what a client gets.")

@@ -24,6 +24,7 @@ from gateway.ids import ManifestIds, SealedIds, TemplateIds
 from gateway.marked_yaml import flow
 from gateway.problems import sentence
 from gateway.protocol import profile
+from gateway.settings.auth import AuthSettings, IssuerSettings, SmartSettings
 from gateway.settings.caching import DiskCaching, MemoryCaching, NoCaching, RedisCaching
 from gateway.settings.models import Settings, SourceSettings
 from gateway.settings.shape import Shape, options_model
@@ -56,6 +57,8 @@ def sample() -> str:
                 lines += _sources()
             case "cache":
                 lines += _cache()
+            case "auth":
+                lines += _auth()
             case _:
                 lines += _key(Settings, name, 0)
     return "\n".join(lines) + "\n"
@@ -128,6 +131,21 @@ def _cache() -> Iterator[str]:
         yield from _alternative(f"Or the backend {_backend(model)}:", model, 1)
 
 
+def _auth() -> Iterator[str]:
+    """The section with the mode that needs nothing else, and beside it in words what the others would take."""
+    yield from _explained(_about(_shape(Settings, "auth"), "auth"), 0)
+    yield "auth:"
+    for name in AuthSettings.model_fields:
+        if name == "mode":
+            shape = _shape(AuthSettings, name)
+            yield from _explained(_full_about(shape, name), 1)
+            yield f"  {name}: {flow(example(shape, name))}"
+        else:
+            yield from _key(AuthSettings, name, 1)
+    yield from _alternative("One of `issuers`:", IssuerSettings, 1)
+    yield from _alternative("The keys of `smart`:", SmartSettings, 1)
+
+
 def _choice(name: str, about: str, model: type[BaseModel]) -> Iterator[str]:
     yield from _explained(about, 2)
     yield f"    {name}:"
@@ -173,6 +191,8 @@ def _sections() -> Iterator[tuple[str, str, type[BaseModel]]]:
                 yield from _options_inside(title, caching)
         elif name != "sources":
             yield from _nested(f"`{name}`", _shape(Settings, name))
+            if name == "auth":
+                yield from _options_inside("`auth`", AuthSettings)
     about = f"{_words(SourceSettings)} `letters` stands for the name that you give it."
     yield "`sources.letters`", about, SourceSettings
     for model in (TemplateIds, ManifestIds, SealedIds):

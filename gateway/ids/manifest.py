@@ -91,6 +91,11 @@ class ManifestScheme:
         """Rows of the index in use."""
         return self._current().rows
 
+    @property
+    def knows_patients(self) -> bool:
+        """Whether the manifest has a column for whose document each is."""
+        return self._current().knows_patients
+
     async def locate(self, rest: str) -> Location:
         """Raises `NotFound`, `Withdrawn`, and `Unavailable` when the index cannot be read."""
         index = self._current()

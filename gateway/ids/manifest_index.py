@@ -52,7 +52,9 @@ class Index:
         self._source = source
         self.rows: int
         names, self.rows = connection.execute("SELECT names, rows FROM header").fetchone()
-        self._rows = Rows(Columns(json.loads(names)), settings)
+        columns = Columns(json.loads(names))
+        self._rows = Rows(columns, settings)
+        self.knows_patients = columns.at["patient"] >= 0
         self.version = version
         self.recent: dict[str, Location] = {}
         """Kept with the index it came from, so that a swap of indexes forgets it. Belongs to the event loop."""

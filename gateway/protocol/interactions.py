@@ -21,6 +21,7 @@ class Kind(Enum):
     READ = "read"
     VREAD = "vread"
     CAPABILITIES = "capabilities"
+    SMART_CONFIGURATION = "smart-configuration"
     SEARCH = "search-type"
     HISTORY = "history-instance"
     WRITE = "write"
@@ -79,6 +80,8 @@ def _within(method: str, rest: str, version: Version, base: str, query: str) -> 
             kind, allow = Kind.VREAD, _ALLOW
         case ["metadata"]:
             kind, allow = Kind.CAPABILITIES, _ALLOW
+        case [".well-known", "smart-configuration"]:
+            kind, allow = Kind.SMART_CONFIGURATION, _ALLOW
         case ["Binary"] | ["Binary", "_search"]:
             kind = Kind.SEARCH if method in ("GET", "HEAD") or segments[-1] == "_search" else Kind.WRITE
         case ["Binary", *_, "_history"]:

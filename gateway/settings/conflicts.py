@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gateway.quantities import is_loopback
 
 if TYPE_CHECKING:
-    from gateway.settings.models import AdminSettings, AuthSettings, ServerSettings
+    from gateway.settings.auth import AuthSettings
+    from gateway.settings.models import AdminSettings, FhirSettings, ServerSettings
 
 
 class Conflict(NamedTuple):
@@ -25,10 +26,19 @@ def conflicts(sections: Mapping[str, Any]) -> Iterator[Conflict]:
     server: ServerSettings | None = sections.get("server")
     admin: AdminSettings | None = sections.get("admin")
     auth: AuthSettings | None = sections.get("auth")
-    if server and auth and auth.mode == "none" and not auth.allow_anonymous and not is_loopback(server.host):
+    fhir: FhirSettings | None = sections.get("fhir")
+    if server and auth and "none" in auth.chosen and not auth.allow_anonymous and not is_loopback(server.host):
         cause = "With `auth.mode` none anybody who reaches this address could read every document."
-        cure = "Listen on 127.0.0.1; or, when something in front decides who may ask, say `auth.allow_anonymous: true`."
+        cure = (
+            "Choose another `auth.mode`, or listen on 127.0.0.1; or, when something in front decides who may ask, say "
+            "`auth.allow_anonymous: true`."
+        )
         yield Conflict(("server", "host"), "anonymous", cause, cure)
+    if fhir and auth and auth.smart and fhir.public_url is None:
+        cause = "SMART clients name the address of this service when they ask for a token, and it is not known here."
+        yield Conflict(
+            ("fhir", "public_url"), "smart", cause, "Add `public_url`, as in https://documents.trust.nhs.uk."
+        )
     if server and admin and server.port == admin.port != 0 and _overlap(server.host, admin.host):
         cause = f"Both listeners are to use port {admin.port}."
         yield Conflict(("admin", "port"), "ports", cause, "Give `admin.port` or `server.port` another number.")

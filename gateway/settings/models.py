@@ -43,6 +43,7 @@ from gateway.quantities import (
     SourceName,
     wrong,
 )
+from gateway.settings.auth import AuthSettings
 from gateway.settings.caching import Caching, NoCaching
 from gateway.settings.conflicts import conflicts
 from gateway.settings.sealing import completed
@@ -156,21 +157,6 @@ class FhirSettings(Section):
     def paths(self) -> Mapping[Version, str]:
         """The path of each base that is served."""
         return {Version[name]: path for name, path in self.bases.items()}
-
-
-class AuthSettings(Section):
-    """Who may ask."""
-
-    mode: Literal["none"] = Field(
-        description="How readers prove who they are. With none, everybody who reaches the public listener may read "
-        "every document; that must be said on purpose.",
-        examples=["none"],
-    )
-    allow_anonymous: bool = Field(
-        default=False,
-        description="Whether mode none is meant on an address that other machines can reach, because something in "
-        "front of the gateway decides who may ask.",
-    )
 
 
 class AuditSettings(Section):
@@ -333,6 +319,11 @@ class Settings(Section):
             }
         ],
     )
+
+    @property
+    def dialect(self) -> Literal["smart", "nhs"]:
+        """How tokens say what is allowed, where their issuer's settings do not tell."""
+        return "smart" if self.fhir.profile == "care-connect" else "nhs"
 
     @model_validator(mode="after")
     def _fits_together(self) -> Settings:

@@ -13,7 +13,7 @@ import io
 import json
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +35,7 @@ from gateway.app import opened
 from gateway.fhir import Version
 from gateway.protocol.negotiation import Format
 from gateway.routing import Location
+from gateway.security.opening import open_authentication
 from gateway.server import HttpServer, Pipeline
 from gateway.settings import load
 from gateway.telemetry import Telemetry
@@ -110,8 +111,12 @@ def folder(root: Path, **options: Any) -> MakeAdapter:
 
 
 @asynccontextmanager
-async def composed(directory: Path, **fhir: Any) -> AsyncIterator[Service]:
+async def composed(
+    directory: Path, *, auth: Mapping[str, Any] | None = None, sources: Mapping[str, Any] | None = None, **fhir: Any
+) -> AsyncIterator[Service]:
     """One document in memory, served as `serve` puts it together from a configuration file with these `fhir` settings.
+
+    `auth` and `sources` take the place of mode none and of the document.
 
     Composing blocks the loop, as every start does: tests that use this are marked `blocking_allowed`.
     """
@@ -122,13 +127,18 @@ async def composed(directory: Path, **fhir: Any) -> AsyncIterator[Service]:
         "options": {"documents": {"letter": "Dear colleague"}},
     }
     path = directory / "gateway.yaml"
-    path.write_text(yaml.safe_dump({"auth": {"mode": "none"}, "fhir": fhir, "sources": {"letters": source}}))
+    configuration = {"auth": auth or {"mode": "none"}, "fhir": fhir, "sources": sources or {"letters": source}}
+    path.write_text(yaml.safe_dump(configuration))
     log = io.StringIO()
     telemetry = Telemetry(form="json", stream=log, key=b"test")
     async with AsyncExitStack() as stack:
         stack.push_async_callback(asyncio.to_thread, telemetry.close)
-        gateway = await stack.enter_async_context(opened(load(path, {}), telemetry=telemetry))
-        pipeline = Pipeline(gateway.handlers, telemetry)
+        settings = load(path, {})
+        gateway = await stack.enter_async_context(opened(settings, telemetry=telemetry))
+        authentication = await stack.enter_async_context(
+            open_authentication(settings.auth, settings.dialect, telemetry.log)
+        )
+        pipeline = Pipeline(gateway.handlers, telemetry, authentication=authentication)
         server = HttpServer(pipeline, keepalive=5)
         listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
         stack.push_async_callback(server.shutdown, 0.5)

@@ -54,7 +54,7 @@ def test_codes_are_unique_and_every_row_is_in_a_table() -> None:
 
 @every_row
 def test_a_code_names_its_area_and_a_number(row: Entry | Abort) -> None:
-    assert re.fullmatch(r"GW-(REQ|DOC|SRC|SYS)-\d{3}" if isinstance(row, Entry) else r"GW-END-\d{3}", row.code)
+    assert re.fullmatch(r"GW-(REQ|SEC|DOC|SRC|SYS)-\d{3}" if isinstance(row, Entry) else r"GW-END-\d{3}", row.code)
 
 
 @every_answer

@@ -27,6 +27,7 @@ from gateway.handlers import Handlers
 from gateway.protocol.interactions import Bases
 from gateway.protocol.profile import PROFILES, Profile
 from gateway.routing import Location, Route, Router, Scheme
+from gateway.security.authentication import Authentication
 from gateway.server import HttpServer, Pipeline
 from gateway.shared import SharedReads, Sharing
 from gateway.source import Limits, Source, services
@@ -96,6 +97,14 @@ class Service:
             await asyncio.sleep(0.01)
         raise AssertionError(f"fewer than {count} request lines in the log:\n{self.log.getvalue()}")
 
+    async def logged(self, text: str) -> str:
+        """The whole log, once `text` stands in it: lines are written a moment after what they tell of."""
+        for _ in range(200):
+            if text in self.log.getvalue():
+                return self.log.getvalue()
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"{text!r} is not in the log:\n{self.log.getvalue()}")
+
     async def idle(self) -> None:
         """Wait until no request is in flight and no document is open."""
         for _ in range(500):
@@ -121,6 +130,7 @@ async def service(
     sharing: Sharing | None = None,
     cache: Cache | None = None,
     policy: Policy | None = None,
+    authentication: Authentication | None = None,
 ) -> AsyncIterator[Service]:
     """Serve these archives; the first has the prefix "", the others their name and a dot.
 
@@ -166,7 +176,7 @@ async def service(
                 version: CapabilityFacts(software_version="0", security="none", versioned=True) for version in BASES
             },
         )
-        pipeline = Pipeline(handlers, telemetry)
+        pipeline = Pipeline(handlers, telemetry, authentication=authentication)
         server = HttpServer(pipeline, keepalive=5)
         listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
         stack.push_async_callback(server.shutdown, 0.5)

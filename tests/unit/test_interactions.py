@@ -50,7 +50,8 @@ PATHS = {
     "/R4/metadata/": (PATH, "", ""),
     "/R4/binary/abc": (PATH, "", ""),
     "/R4/$export": (PATH, "", ""),
-    "/R4/.well-known/smart-configuration": (PATH, "", ""),
+    "/R4/.well-known/smart-configuration": (Kind.SMART_CONFIGURATION, "", ""),
+    "/R4/.well-known/smart-configuration/": (PATH, "", ""),
     "/R4/": (PATH, "", ""),
     "/R4": (PATH, "", ""),
 }

@@ -202,7 +202,7 @@ WRONG: dict[str, tuple[str, int | None, str, str, str]] = {
         "contradict each other",
         "care-connect",
     ),
-    "auth mode": (GOOD.replace("mode: none", "mode: jwt"), 1, "auth.mode", "Found: `jwt`", "Write `none`"),
+    "auth mode": (GOOD.replace("mode: none", "mode: jwtt"), 1, "auth.mode", "Found: `jwtt`", "mean `jwt`"),
     "cache backend": (GOOD + "cache: {backend: redys}\n", 4, "cache.backend", "`redys`", "Did you mean `redis`"),
     "empty path": (GOOD + "spool: {directory: ''}\n", 4, "spool.directory", "path is empty", "remove the line"),
     "path is a number": (GOOD + "spool: {directory: 5}\n", 4, "spool.directory", "A path is expected", ""),

@@ -1,0 +1,97 @@
+"""Who asks: the ways to prove it, tried in order, and whether what they may do covers what they ask for.
+
+An `Authenticator` looks at a request for credentials of its kind. None of them there: the next one is tried. Credentials that
+are wrong end the request; no other way is tried then, so that a refused token cannot be followed by something weaker. All of
+this happens before anything is looked up, so the answer to a caller who may not ask is the same whatever they ask for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from aiohttp import web
+
+from gateway import errors
+from gateway.protocol.interactions import Interaction, Kind
+from gateway.security import ANONYMOUS, Identity
+from gateway.security.client_keys import is_key
+from gateway.security.scopes import READ_SCOPE, Reach, reach
+from gateway.security.tokens import bearer_token, refused
+
+
+class Authenticator(Protocol):
+    """One way to prove who asks."""
+
+    async def identify(self, request: web.BaseRequest, interaction: Interaction) -> Identity | None:
+        """Who asks; None when the request has no credentials of this kind. Raises `Problem` when they are wrong."""
+
+
+class TokenVerifier(Protocol):
+    """What a kind of bearer token says. `method` is one of `Identity.method`."""
+
+    @property
+    def method(self) -> str: ...
+
+    async def verify(self, token: str) -> Identity:
+        """Raises `Problem`."""
+
+
+@dataclass(frozen=True, slots=True)
+class BearerTokens:
+    """Tokens in the Authorization header: keys of clients and signed tokens are told apart by their form.
+
+    Without a verifier for its form a token goes to the one there is, which refuses it.
+    """
+
+    verifiers: Sequence[TokenVerifier]
+
+    async def identify(self, request: web.BaseRequest, interaction: Interaction) -> Identity | None:
+        """Raises `Problem`: 400 for tokens in two places, 401 for one that is not accepted, 503 when it cannot be checked."""
+        token = bearer_token(request.headers, interaction.query)
+        return None if token is None else await self.verify(token)
+
+    async def verify(self, token: str) -> Identity:
+        """Who has this token. Raises `Problem`: 401, or 503 when it cannot be checked."""
+        wanted = "bearer" if is_key(token) else "jwt"
+        verifier = next((one for one in self.verifiers if one.method == wanted), self.verifiers[0])
+        return await verifier.verify(token)
+
+
+@dataclass(frozen=True, slots=True)
+class Authentication:
+    """What the pipeline asks before anything else. `open_metadata`: the CapabilityStatement is for everybody."""
+
+    authenticators: Sequence[Authenticator]
+    open_metadata: bool = False
+
+    async def identify(self, request: web.BaseRequest, interaction: Interaction) -> Identity:
+        """Who asks. Raises `Problem`: 401 with a challenge when nobody says, and what an authenticator raises."""
+        if self._is_open(interaction):
+            return ANONYMOUS
+        for authenticator in self.authenticators:
+            found = await authenticator.identify(request, interaction)
+            if found is not None:
+                return found
+        raise refused(errors.UNAUTHENTICATED)
+
+    def _is_open(self, interaction: Interaction) -> bool:
+        kind = interaction.kind
+        # SMART App Launch, Conformance: discovery needs no authorization.
+        return kind is Kind.SMART_CONFIGURATION or (kind is Kind.CAPABILITIES and self.open_metadata)
+
+
+def check_scopes(identity: Identity, interaction: Interaction) -> None:
+    """Raises `Problem` (403) when the caller's scopes do not let them read documents at all.
+
+    Asked before the id is looked at, so that the answer says nothing about it. What is not served has an answer of its own.
+    """
+    if interaction.kind not in (Kind.READ, Kind.VREAD):
+        return
+    allowed = reach(identity.scopes)
+    if allowed is Reach.NOTHING:
+        raise refused(errors.INSUFFICIENT_SCOPE, "no scope covers a read of Binary", scope=READ_SCOPE)
+    if allowed is Reach.PATIENT and identity.patient is None:
+        detail = "the scopes are for one patient, and the token names none"
+        raise refused(errors.INSUFFICIENT_SCOPE, detail, scope=READ_SCOPE)

@@ -1,0 +1,64 @@
+"""A bearer token in a request, and what a refusal says about it (RFC 6750, RFC 9110 section 11). No I/O.
+
+There is one way to send a token, the Authorization header, once. A token in the query is refused even where another one
+stands in the header: it has been written to the logs of everything on the way. Nothing of what was sent is repeated.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_plus
+
+from gateway import errors
+from gateway.errors import Entry, Problem
+
+if TYPE_CHECKING:
+    from multidict import CIMultiDictProxy
+
+MAX_TOKEN = 8192
+"""Bytes of the longest token that is looked at."""
+
+REALM = "fhir"
+
+# b64token of RFC 6750 section 2.1.
+_is_token = re.compile(r"[A-Za-z0-9\-._~+/]+=*", re.ASCII).fullmatch
+_scheme = re.compile(r"[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:[ \t]+(.*?))?[ \t]*", re.DOTALL).fullmatch
+
+_ERRORS = {400: "invalid_request", 401: "invalid_token", 403: "insufficient_scope"}
+
+
+def bearer_token(headers: CIMultiDictProxy[str], query: str) -> str | None:
+    """The token of a request, None when it has none. Raises `Problem` when it is sent in a way that is refused."""
+    if "access_token" in query.lower() or "%" in query:
+        names = (unquote_plus(pair.partition("=")[0]) for pair in re.split("[&;]", query))
+        if any(name.strip().lower() == "access_token" for name in names):
+            raise refused(errors.TOKEN_IN_QUERY)
+    given = headers.getall("Authorization", ())
+    if len(given) > 1:
+        raise refused(errors.CREDENTIALS_TWICE)
+    found = _scheme(given[0]) if given else None
+    if found is None or found[1].lower() != "bearer":
+        return None
+    token = found[2] or ""
+    if len(token) > MAX_TOKEN:
+        raise refused(errors.INVALID_TOKEN, "the token is longer than 8 KiB")
+    if not _is_token(token):
+        raise refused(errors.INVALID_TOKEN, "the token has characters that no token has" if token else "an empty token")
+    return token
+
+
+def refused(entry: Entry, detail: str = "", *, scope: str | None = None) -> Problem:
+    """The refusal with its challenge. `detail` says for operators which check failed, and holds nothing of the token."""
+    return Problem(entry, detail, headers={"WWW-Authenticate": challenge(entry, scope=scope)})
+
+
+def challenge(entry: Entry, *, scope: str | None = None) -> str:
+    """WWW-Authenticate for this row: no error code where no token was sent (RFC 6750 section 3.1)."""
+    parts = [f'realm="{REALM}"']
+    if entry is not errors.UNAUTHENTICATED:
+        parts.append(f'error="{_ERRORS[entry.status]}"')
+        parts.append(f'error_description="{entry.title}"')
+    if scope is not None:
+        parts.append(f'scope="{scope}"')
+    return "Bearer " + ", ".join(parts)
