@@ -254,7 +254,7 @@ async def test_several_ways_work_beside_each_other(tmp_path: Path, issuer: Issue
 
 
 @every_version
-@pytest.mark.requirement("CC-31", "CC-59", "ROW-8", "FR-185", "FR-186")
+@pytest.mark.requirement("CC-31", "CC-59", "ROW-8", "FR-185")
 async def test_the_metadata_are_closed_unless_a_setting_opens_them(
     tmp_path: Path, issuer: Issuer, version: Version
 ) -> None:

@@ -33,13 +33,19 @@ PURE = (
     "adapters.xds.retrieval_errors",
     "adapters.xds.identifiers",
     "adapters.xds.locator",
+    "gateway.security.scopes",
+    "gateway.security.jose",
+    "gateway.security.claims",
+    "gateway.security.tokens",
+    "gateway.security.smart",
 )
 
-VALUES = ("=gateway.fhir", "gateway.errors", "=gateway.cache")
+VALUES = ("=gateway.fhir", "gateway.errors", "=gateway.cache", "=gateway.security")
 """Modules of plain values that pure code may use. "=" covers a package alone, without what lies below it."""
 
 COMMANDS = (
     "gateway.cli.check",
+    "gateway.cli.check_auth",
     "gateway.cli.check_cache",
     "gateway.cli.fetch",
     "gateway.cli.reference",
@@ -160,7 +166,8 @@ RULES = (
     ),
     home("smbprotocol", "adapters.smb"),
     home("spnego", "adapters.smb"),
-    home("cryptography", "adapters.smb.wire", "gateway.cache.sealing"),
+    home("cryptography", "adapters.smb.wire", "gateway.cache.sealing", "gateway.security.keyset"),
+    home("joserfc", "gateway.security.keyset"),
     home("click", "gateway.cli"),
     home("rich", "gateway.cli"),
     home("reportlab", "gateway.demo"),

@@ -73,9 +73,9 @@ def doctored(old: str, new: str) -> str:
         ("  CC-10:\n", "  CC-100:\n", "CC-100 is in the register and is no number of the checklist."),
         ("  ROW-7:\n", "  ROW-23:\n", "ROW-7 is missing in the register."),
         (
-            "A 401 carries WWW-Authenticate.\n    due: authentication and audit\n",
-            "A 401 carries WWW-Authenticate.\n",
-            "FR-155 SHALL obliges and no test carries its number.",
+            "    not applicable: A duty of clients; with both formats offered, every such client is served.\n",
+            "",
+            "CC-56 MUST obliges and no test carries its number.",
         ),
         (
             "    due: serving and TLS\n",
@@ -97,9 +97,9 @@ def test_a_requirement_that_loses_its_last_test_is_caught(marks: Marks) -> None:
 
 
 def test_a_test_of_something_that_is_not_met_is_caught(marks: Marks) -> None:
-    more = {**marks, "CC-05": ("tests/x.py::test_y",), "XX-1": ("tests/x.py::test_y",)}
+    more = {**marks, "CC-56": ("tests/x.py::test_y",), "XX-1": ("tests/x.py::test_y",)}
     assert faults(read_register(TEXT), more) == [
-        "CC-05 is registered as due, yet tests/x.py::test_y carries its number.",
+        "CC-56 is registered as not applicable, yet tests/x.py::test_y carries its number.",
         "tests/x.py::test_y carries XX-1, which is not registered.",
     ]
 
