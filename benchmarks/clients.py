@@ -29,7 +29,10 @@ class WrongAnswer(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked of one contender: a document of `size` bytes and SHA-256 `digest`, `enveloped` if in base64."""
+    """What is asked of one contender: a document of `size` bytes and SHA-256 `digest`, `enveloped` if in base64.
+
+    `authorization` is sent by `many` and `verify` alone.
+    """
 
     port: int
     target: str
@@ -37,6 +40,7 @@ class Request:
     digest: bytes
     accept: str = "*/*"
     enveloped: bool = False
+    authorization: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,8 @@ def many(asked: Request, *, connections: int, seconds: int, before: tuple[str, .
     """What wrk gets answered in so many seconds. Raises `WrongAnswer` when one request was not answered well."""
     url = f"http://{LOOPBACK}:{asked.port}{asked.target}"
     options = ["-t1", f"-c{connections}", f"-d{seconds}s", "-H", f"Accept: {asked.accept}"]
+    if asked.authorization is not None:
+        options += ["-H", f"Authorization: {asked.authorization}"]
     said = subprocess.run([*before, require("wrk"), *options, url], check=True, capture_output=True, text=True).stdout
     count = re.search(r"(\d+) requests in", said)
     rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
@@ -126,7 +132,10 @@ def verify(asked: Request) -> None:
     """Read the document once and compare its digest. Raises `WrongAnswer`."""
     connection = http.client.HTTPConnection(LOOPBACK, asked.port, timeout=60)
     try:
-        connection.request("GET", asked.target, headers={"Accept": asked.accept})
+        headers = {"Accept": asked.accept}
+        if asked.authorization is not None:
+            headers["Authorization"] = asked.authorization
+        connection.request("GET", asked.target, headers=headers)
         response = connection.getresponse()
         pieces = iter(lambda: response.read(PIECE), b"")
         digest = hashlib.sha256()

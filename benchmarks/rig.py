@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks.clients import Request, Sink, compiled, download
 from benchmarks.machine import forget_peak, memory, pinned, processor_seconds, tree
+from benchmarks.results import OURS
 from tests.support.gateway import PROJECT, serving
 from tests.support.nginx import file_server
 from tests.support.ports import free_port, owners
@@ -100,18 +101,27 @@ class Rig:
 
     @contextlib.contextmanager
     def gateway(
-        self, name: str = "gateway", *, source: Mapping[str, Any] | None = None, pinned: bool = True
+        self,
+        name: str = "gateway",
+        *,
+        label: str = OURS,
+        source: Mapping[str, Any] | None = None,
+        auth: Mapping[str, Any] | None = None,
+        pinned: bool = True,
     ) -> Iterator[Contender]:
-        """The gateway through its own command, with one source: this run's archive as files, unless another is given."""
+        """The gateway through its own command, with one source: this run's archive as files, unless another is given.
+
+        `label` is the contender's name where a gateway is measured beside another one.
+        """
         files = {
             "adapter": "filesystem",
             "ids": {"scheme": "template", "pattern": "{id}.pdf"},
             "options": {"root": str(self.archive)},
         }
-        configuration = {"sources": {"letters": source or files}}
+        configuration = {"auth": auth or {"mode": "none"}, "sources": {"letters": source or files}}
         before = self.server_words if pinned else ()
         with serving(configuration, self.directory / name, before=before) as service:
-            contender = Contender("gateway", service.pid, service.port)
+            contender = Contender(label, service.pid, service.port)
             contender.check()
             yield contender
 

@@ -17,7 +17,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import scenarios, smb, xds
+from benchmarks import scenarios, security, smb, xds
 from benchmarks.machine import description
 from benchmarks.results import Result, footer, markdown, spliced
 from benchmarks.rig import Rig
@@ -29,7 +29,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- results: written by `make bench` -->", "<!-- end of results -->"
 
 GROUPS = {"files": scenarios.SCENARIOS, "shares": smb.SCENARIOS, "xds": xds.SCENARIOS}
-EVERY = scenarios.SCENARIOS | smb.SCENARIOS | xds.SCENARIOS
+EVERY = scenarios.SCENARIOS | security.SCENARIOS | smb.SCENARIOS | xds.SCENARIOS
 
 
 def needed(name: str) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from aiohttp import web
 from gateway import errors
 from gateway.protocol.interactions import Interaction, Kind
 from gateway.security import ANONYMOUS, Identity
-from gateway.security.client_keys import is_key
+from gateway.security.client_keys import PREFIX
 from gateway.security.scopes import READ_SCOPE, Reach, reach
 from gateway.security.tokens import bearer_token, refused
 
@@ -54,7 +54,7 @@ class BearerTokens:
 
     async def verify(self, token: str) -> Identity:
         """Who has this token. Raises `Problem`: 401, or 503 when it cannot be checked."""
-        wanted = "bearer" if is_key(token) else "jwt"
+        wanted = "bearer" if token.startswith(PREFIX) else "jwt"
         verifier = next((one for one in self.verifiers if one.method == wanted), self.verifiers[0])
         return await verifier.verify(token)
 

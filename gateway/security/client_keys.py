@@ -133,7 +133,7 @@ class ClientKeys:
 
     async def verify(self, token: str) -> Identity:
         """Which client has this key. Raises `Problem` with its challenge."""
-        found = self.clients.get(hashlib.sha256(token.encode("ascii")).digest())
+        found = self.clients.get(hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest())
         if found is None:
             raise refused(errors.INVALID_TOKEN, "the key is not in the key file")
         return found

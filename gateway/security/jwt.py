@@ -20,7 +20,7 @@ from gateway.security import Identity, claims
 from gateway.security.claims import Expectations
 from gateway.security.jose import Expired, Refused, taken_apart
 from gateway.security.key_source import KeySource, KeysUnavailable
-from gateway.security.tokens import refused
+from gateway.security.tokens import check_form, refused
 
 REMEMBERED_TOKENS = 4096
 """Verified tokens kept at hand, about 4 MiB when full."""
@@ -53,7 +53,7 @@ class JwtVerifier:
 
     async def verify(self, token: str) -> Identity:
         """Who asks. Raises `Problem` with its challenge for every token that is not accepted."""
-        digest = hashlib.sha256(token.encode("ascii")).digest()
+        digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
         known = self._verified.get(digest)
         if known is not None:
             source = known.issuer.source
@@ -61,6 +61,7 @@ class JwtVerifier:
                 self._verified.move_to_end(digest)
                 return known.identity
             del self._verified[digest]
+        check_form(token)
         try:
             verified = await self.examine(token)
         except Expired as expired:

@@ -23,29 +23,41 @@ REALM = "fhir"
 
 # b64token of RFC 6750 section 2.1.
 _is_token = re.compile(r"[A-Za-z0-9\-._~+/]+=*", re.ASCII).fullmatch
-_scheme = re.compile(r"[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:[ \t]+(.*?))?[ \t]*", re.DOTALL).fullmatch
 
 _ERRORS = {400: "invalid_request", 401: "invalid_token", 403: "insufficient_scope"}
 
 
 def bearer_token(headers: CIMultiDictProxy[str], query: str) -> str | None:
-    """The token of a request, None when it has none. Raises `Problem` when it is sent in a way that is refused."""
+    """What is sent as the token of a request, None when nothing is. Raises `Problem` for a way that is refused."""
+    if query:
+        _refuse_in(query)
+    given = headers.getall("Authorization", ())
+    if len(given) != 1:
+        if given:
+            raise refused(errors.CREDENTIALS_TWICE)
+        return None
+    words = given[0].split(None, 1)
+    if not words or words[0].lower() != "bearer":
+        return None
+    if len(words) == 1:
+        raise refused(errors.INVALID_TOKEN, "an empty token")
+    token = words[1]
+    if len(token) > MAX_TOKEN:
+        raise refused(errors.INVALID_TOKEN, "the token is longer than 8 KiB")
+    return token
+
+
+def check_form(token: str) -> None:
+    """Raises `Problem` when this can be no token (RFC 6750 section 2.1): asked only of what is not known to be one."""
+    if not _is_token(token):
+        raise refused(errors.INVALID_TOKEN, "the token has characters that no token has")
+
+
+def _refuse_in(query: str) -> None:
     if "access_token" in query.lower() or "%" in query:
         names = (unquote_plus(pair.partition("=")[0]) for pair in re.split("[&;]", query))
         if any(name.strip().lower() == "access_token" for name in names):
             raise refused(errors.TOKEN_IN_QUERY)
-    given = headers.getall("Authorization", ())
-    if len(given) > 1:
-        raise refused(errors.CREDENTIALS_TWICE)
-    found = _scheme(given[0]) if given else None
-    if found is None or found[1].lower() != "bearer":
-        return None
-    token = found[2] or ""
-    if len(token) > MAX_TOKEN:
-        raise refused(errors.INVALID_TOKEN, "the token is longer than 8 KiB")
-    if not _is_token(token):
-        raise refused(errors.INVALID_TOKEN, "the token has characters that no token has" if token else "an empty token")
-    return token
 
 
 def refused(entry: Entry, detail: str = "", *, scope: str | None = None) -> Problem:
