@@ -30,6 +30,10 @@ sources:
 """What a page starts with when it does not write a configuration itself, and what completes a part of one."""
 
 
+SAVED = "# gateway.yaml\n"
+"""How a block begins that a reader is to save under this name before going on."""
+
+
 class Untrue(AssertionError):
     """The documentation says something that is not so."""
 
@@ -57,6 +61,7 @@ class Reader:
             (home / "run" / "secrets" / name).write_text("a password\n")
         for name in ("seal", "seal-2026", "cache-key"):
             (home / "run" / "secrets" / name).write_bytes(os.urandom(32))
+        (self.work / "clients").touch()
         (home / "run" / "secrets" / "assertion.xml").write_text("<Assertion/>\n")
         (self.work / "gateway.yaml").write_text(self.mapped(CONFIGURATION))
         self.environ = {
@@ -76,8 +81,10 @@ class Reader:
         )
 
     def follow(self, page: Page) -> None:
-        """Run every command of `page`. Raises `Untrue`."""
+        """Run every command of `page`, with the configurations that it writes on the way. Raises `Untrue`."""
         for block in page.blocks:
+            if block.language == "yaml" and block.text.startswith(SAVED):
+                (self.work / "gateway.yaml").write_text(self.mapped(block.text))
             if block.language not in ("sh", "console"):
                 continue
             for command, shown in commands(block):

@@ -25,7 +25,7 @@ from gateway.cli import main
 from gateway.ids import ManifestError, ManifestIds, open_scheme
 from gateway.settings import Settings, SettingsError, SourceSettings, load
 from gateway.settings.environment import PREFIX
-from gateway.settings.shape import walk
+from gateway.settings.shape import Shape
 from tests.meta.doc_blocks import Block, Page, pages
 from tests.meta.doc_reader import ARCHIVE, CONFIGURATION, PROJECT, Reader, Untrue
 
@@ -205,8 +205,18 @@ def _command_fault(words: list[str], *, whole: bool) -> str | None:
 def _key_fault(path: list[str]) -> str | None:
     for model in (Settings, SourceSettings):
         if path[0] in model.model_fields and path[0] != "options":
-            return None if walk(model, path, {}) else f"there is no key {'.'.join(path)}"
+            return None if _leads_on(Shape(model), path) else f"there is no key {'.'.join(path)}"
     return None
+
+
+def _leads_on(shape: Shape | None, path: list[str]) -> bool:
+    """Whether there is such a key; the entries of a list are written without a number."""
+    if shape is None or not path:
+        return shape is not None
+    entry = shape.child(0)
+    return _leads_on(shape.child(path[0]), path[1:]) or (
+        entry is not None and _leads_on(entry.child(path[0]), path[1:])
+    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
