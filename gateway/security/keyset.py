@@ -10,7 +10,7 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from joserfc import jwk
@@ -19,6 +19,7 @@ from joserfc.jwk import ECKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
 from gateway.security.jose import MAX_KID, MAX_SET, Parts, Refused
+from gateway.settings.auth import Algorithm
 
 MAX_KEYS = 256
 """Keys of one set that are looked at."""
@@ -42,9 +43,17 @@ _FAMILIES: Mapping[str, tuple[str, str | None]] = {
 
 _SECRET_MEMBERS = ("d", "p", "q", "dp", "dq", "qi", "k")
 
-_VERIFIERS = JWSRegistry(algorithms=[
-    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519", "EdDSA",
-])  # fmt: skip
+
+def _models() -> Mapping[str, Any]:
+    """What checks a signature, by algorithm."""
+    registry = JWSRegistry(algorithms=get_args(Algorithm))
+    with warnings.catch_warnings():
+        # EdDSA is the older name of Ed25519 that issuers still write (RFC 9864).
+        warnings.simplefilter("ignore")
+        return {name: registry.get_alg(name) for name in get_args(Algorithm)}
+
+
+_VERIFIERS = _models()
 
 
 class UnusableKeySet(Exception):
@@ -62,10 +71,7 @@ class TrustedKey:
 
     def verifies(self, parts: Parts) -> bool:
         """Whether this key made the signature."""
-        with warnings.catch_warnings():
-            # EdDSA is the older name of Ed25519 that issuers still write (RFC 9864).
-            warnings.simplefilter("ignore")
-            model = _VERIFIERS.get_alg(parts.algorithm)
+        model = _VERIFIERS[parts.algorithm]
         try:
             model.check_key(self.key)
             return bool(model.verify(parts.signed, parts.signature, self.key))

@@ -32,7 +32,11 @@ async def open_authentication(
             yield None
             return
         verifiers: list[TokenVerifier] = []
+        authenticators: list[Authenticator] = []
         for mode in settings.chosen:
+            if mode in ("jwt", "bearer") and not verifiers:
+                # One entry for all bearer tokens; a way to prove oneself by other means is an entry of its own.
+                authenticators.append(BearerTokens(verifiers))
             if mode == "jwt":
                 # Loads the library of signatures, which other modes do not need.
                 from gateway.security.issuers import open_issuers
@@ -40,8 +44,6 @@ async def open_authentication(
                 verifiers.append(await open_issuers(stack, settings.issuers, dialect, log))
             elif mode == "bearer":
                 verifiers.append(await _client_keys(stack, settings, log))
-        # One entry for all bearer tokens; a way to prove oneself by other means is an entry of its own.
-        authenticators: list[Authenticator] = [BearerTokens(tuple(verifiers))]
         yield Authentication(tuple(authenticators), open_metadata=settings.metadata == "open")
 
 

@@ -112,11 +112,16 @@ def folder(root: Path, **options: Any) -> MakeAdapter:
 
 @asynccontextmanager
 async def composed(
-    directory: Path, *, auth: Mapping[str, Any] | None = None, sources: Mapping[str, Any] | None = None, **fhir: Any
+    directory: Path,
+    *,
+    auth: Mapping[str, Any] | None = None,
+    sources: Mapping[str, Any] | None = None,
+    cache: Mapping[str, Any] | None = None,
+    **fhir: Any,
 ) -> AsyncIterator[Service]:
     """One document in memory, served as `serve` puts it together from a configuration file with these `fhir` settings.
 
-    `auth` and `sources` take the place of mode none and of the document.
+    `auth`, `sources` and `cache` take the place of mode none, of the document and of keeping nothing.
 
     Composing blocks the loop, as every start does: tests that use this are marked `blocking_allowed`.
     """
@@ -127,7 +132,12 @@ async def composed(
         "options": {"documents": {"letter": "Dear colleague"}},
     }
     path = directory / "gateway.yaml"
-    configuration = {"auth": auth or {"mode": "none"}, "fhir": fhir, "sources": sources or {"letters": source}}
+    configuration = {
+        "auth": auth or {"mode": "none"},
+        "cache": cache or {"backend": "none"},
+        "fhir": fhir,
+        "sources": sources or {"letters": source},
+    }
     path.write_text(yaml.safe_dump(configuration))
     log = io.StringIO()
     telemetry = Telemetry(form="json", stream=log, key=b"test")

@@ -40,8 +40,8 @@ PDF = b"%PDF-1.4\n1 0 obj\n<<>>\nendobj\ntrailer\n<<>>\n%%EOF\n"
 
 
 @asynccontextmanager
-async def patients(directory: Path, issuer: Issuer, **changes: Any) -> AsyncIterator[Service]:
-    """A folder with a manifest that says whose its documents are, and one of the prefix "p." without."""
+async def patients(directory: Path, issuer: Issuer, *, kept: bool = False) -> AsyncIterator[Service]:
+    """A folder with a manifest that says whose its documents are, and one of the prefix "p." without; `kept` in a cache."""
     archive = directory / "archive"
     archive.mkdir()
     for name in ("mine", "theirs", "nobodys"):
@@ -52,7 +52,10 @@ async def patients(directory: Path, issuer: Issuer, **changes: Any) -> AsyncIter
         "known": {**folder, "ids": {"scheme": "manifest", "file": "index.csv"}},
         "plain": {**folder, "prefix": "p.", "ids": {"scheme": "template", "pattern": "{id}.*"}},
     }
-    async with composed(directory, auth=issuer.auth(**changes), sources=sources) as at:
+    if kept:
+        sources = {name: {**source, "read": "fill", "cache": True} for name, source in sources.items()}
+    cache = {"backend": "memory"} if kept else None
+    async with composed(directory, auth=issuer.auth(), sources=sources, cache=cache) as at:
         yield at
 
 
@@ -134,6 +137,49 @@ async def test_documents_of_others_are_unknown_to_a_patient(tmp_path: Path, issu
                     assert comparable(answer) == comparable(unknown), id
         assert PATIENT not in at.log.getvalue()
         assert OTHER not in at.log.getvalue()
+
+
+@attack(
+    "Callers who may not read a document that lies in the cache", "no byte; answered as for an unknown id, cold or warm"
+)
+async def test_a_warm_cache_gives_nothing_to_those_who_may_not_read(tmp_path: Path, issuer: Issuer) -> None:
+    async with patients(tmp_path, issuer, kept=True) as at:
+        callers: dict[str, dict[str, str]] = {
+            "a patient": {"Authorization": f"Bearer {issuer.token(scope='patient/*.read', patient=PATIENT)}"},
+            "without scope": {"Authorization": f"Bearer {issuer.token(scope='openid')}"},
+            "nobody": {},
+        }
+
+        async def answers() -> list[tuple[object, ...]]:
+            asked = [(id, headers) for id in ("theirs", "unknown") for headers in callers.values()]
+            return [comparable(await at.ask(f"/R4/Binary/{id}", **headers)) for id, headers in asked]
+
+        cold = await answers()
+        for _ in range(2):
+            read = await at.ask("/R4/Binary/theirs", Authorization=f"Bearer {issuer.token()}")
+            assert (read.status, read.body) == (200, PDF + b"theirs")
+        assert "hit" in (read.field("Cache-Status") or "")
+        warm = await answers()
+        assert warm == cold
+        assert warm[:3] == warm[3:], "of a document that exists as of one that does not"
+        assert [status for status, *_ in warm[:3]] == [404, 403, 401]
+
+
+@attack("Values of patients in every claim and header of tokens, good and bad", "in no answer and no log line")
+async def test_nothing_of_a_token_is_logged_or_repeated(at: Service, issuer: Issuer) -> None:
+    canary = "CANARY-9990123456"
+    scope = f"{canary} system/Binary.r"
+    claims = {"sub": canary, "client_id": canary + "c", "patient": canary, "name": canary, "scope": scope}
+    said = []
+    for changes in ({}, {"aud": canary}, {"iss": canary}, {"exp": canary}, {"nbf": canary}, {"scope": canary}):
+        for header in ({}, {"kid": canary}, {"typ": canary}, {"jku": canary}, {"other": canary}):
+            token = issuer.token(header=header, **{**claims, **changes})
+            said.append(await at.ask(EXISTING, Authorization=f"Bearer {token}"))
+        said.append(await at.ask(EXISTING, Authorization=canary))
+        said.append(await at.ask(EXISTING, Authorization=f"Bearer {canary}"))
+    await at.lines(len(said))
+    assert {answer.status for answer in said} == {200, 401, 403}
+    assert canary not in repr(said) + at.log.getvalue()
 
 
 @pytest.mark.requirement("FR-232")

@@ -197,6 +197,7 @@ async def test_each_issuer_has_its_own_keys_and_algorithms(tmp_path: Path) -> No
         ("P-384", "ES384"),
         ("P-521", "ES512"),
         ("OKP", "Ed25519"),
+        ("OKP", "EdDSA"),
     ],
 )
 @pytest.mark.requirement("FR-235")

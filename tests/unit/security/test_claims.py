@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from gateway.security.claims import Expectations, check_claims, identity
-from gateway.security.jose import Expired, Refused
+from gateway.security.claims import Expectations, check_claims, check_header, identity
+from gateway.security.jose import Expired, Parts, Refused
 
 EXPECTED = Expectations(
     issuer="https://i.test", audience=frozenset({"a", "b"}), algorithms=frozenset({"ES256"}), types=frozenset({"jwt"})
@@ -42,6 +43,22 @@ def test_one_audience_is_enough(audience: Any) -> None:
 def test_what_must_be_there_must_be_there(missing: str) -> None:
     with pytest.raises(Refused):
         check_claims({name: value for name, value in GOOD.items() if name != missing}, EXPECTED, NOW)
+
+
+@pytest.mark.parametrize(
+    ("typ", "typed", "good"),
+    [("at+jwt", True, True), ("AT+JWT", True, True), ("application/at+jwt", True, True), (None, True, False),
+     ("JWT", True, False), (None, False, True), ("dpop+jwt", False, False)],
+)  # fmt: skip
+def test_a_type_can_be_demanded(typ: str | None, typed: bool, good: bool) -> None:
+    header = {"alg": "ES256"} | ({} if typ is None else {"typ": typ})
+    expected = replace(EXPECTED, types=frozenset({"at+jwt"}), typed=typed)
+    parts = Parts(header, {}, b"", b"")
+    if good:
+        check_header(parts, expected)
+    else:
+        with pytest.raises(Refused, match="typ"):
+            check_header(parts, expected)
 
 
 def test_a_clock_that_is_a_little_ahead_is_forgiven_and_an_expiry_never() -> None:
