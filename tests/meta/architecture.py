@@ -72,7 +72,9 @@ HTTP_ROOMS = (
     "health",
     "middleware",
     "reply",
-    "security",
+    "security.authentication",
+    # The gateway's one client: it asks the issuers of tokens for their keys, at addresses of the configuration.
+    "security.fetching",
     "server",
 )
 

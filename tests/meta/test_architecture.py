@@ -72,6 +72,9 @@ def test_the_arrows_hold():
         ("gateway/handlers.py", "from fhir.resources.R4B import binary", "fhir lives in gateway.fhir"),
         ("adapters/smb.py", "from lxml import etree", "lxml lives in gateway.fhir and adapters.xds"),
         ("gateway/source.py", "import aiohttp", "aiohttp lives in"),
+        ("gateway/security/jwt.py", "import aiohttp", "aiohttp lives in"),
+        ("gateway/security/claims.py", "import time\nfrom gateway.security import key_source", "no I/O"),
+        ("gateway/security/jwt.py", "from joserfc import jwk", "joserfc lives in gateway.security.keyset"),
     ],
 )
 def test_an_import_against_the_arrows_is_refused(tmp_path, module, source, reason):

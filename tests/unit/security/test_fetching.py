@@ -56,3 +56,12 @@ async def test_neither_a_proxy_nor_a_cookie_is_used(monkeypatch: pytest.MonkeyPa
         async with made as fetch:
             assert await fetch() == issuer.key_set()
         assert (issuer.asked, proxy.asked) == (1, 0)
+
+
+async def test_an_answer_is_read_up_to_a_limit() -> None:
+    with publishing(Issuer()) as issuer:
+        issuer.fault = Fault(body=b" " * (512 * 1024 + 1))
+        made = await asyncio.to_thread(UrlFetch, issuer.url)
+        async with made as fetch:
+            with pytest.raises(Unreadable, match="larger than 512 KiB"):
+                await fetch()
