@@ -28,7 +28,12 @@ RESULTS = Path(__file__).with_name("results.json")
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- results: written by `make bench` -->", "<!-- end of results -->"
 
-GROUPS = {"files": scenarios.SCENARIOS, "shares": smb.SCENARIOS, "xds": xds.SCENARIOS}
+GROUPS = {
+    "files": scenarios.SCENARIOS,
+    "security": security.SCENARIOS,
+    "shares": smb.SCENARIOS,
+    "xds": xds.SCENARIOS,
+}
 EVERY = scenarios.SCENARIOS | security.SCENARIOS | smb.SCENARIOS | xds.SCENARIOS
 
 

@@ -147,7 +147,7 @@ class Pipeline:
             level = "info"
         else:
             level = "error" if entry.alert else "warning"
-        caller = telemetry.document(call.identity.client) if call.identity.method != "none" else None
+        caller = telemetry.caller(call.identity.client) if call.identity.method != "none" else None
         telemetry.request(level, call.fields(hashed, caller))
 
     def refuse_unparsed(self, error: BaseException | None) -> web.Response:

@@ -38,6 +38,9 @@ KEYS = frozenset(
 PENDING_LINES = 10_000
 """Lines kept for a stuck reader of standard error, about 4 MiB; beyond it lines are counted and dropped."""
 
+KNOWN_CALLERS = 1024
+"""Clients whose pseudonyms are kept at hand, some 200 KiB."""
+
 GATHER_SECONDS = 0.02
 """How long the writing thread lets lines gather: fifty wake-ups a second at most."""
 
@@ -172,6 +175,7 @@ class Telemetry:
         stream = stream or sys.stderr
         self.writer = LineWriter(stream)
         self._key = (key or os.urandom(32))[:64]
+        self._callers: dict[str, str] = {}
         console = form == "console" or (form == "auto" and stream.isatty())
         renderer: Any = structlog.dev.ConsoleRenderer(colors=stream.isatty()) if console else _render_json
         self._level = self._levels[level]
@@ -196,6 +200,15 @@ class Telemetry:
     def document(self, binary_id: str) -> str:
         """What a log line calls a document: a keyed hash of its id, so that lines can be matched but not read back."""
         return hashlib.blake2b(binary_id.encode("utf-8", "surrogatepass"), key=self._key, digest_size=8).hexdigest()
+
+    def caller(self, client: str) -> str:
+        """What a log line calls a client, likewise; few clients ask often."""
+        name = self._callers.get(client)
+        if name is None:
+            if len(self._callers) >= KNOWN_CALLERS:
+                self._callers.clear()
+            name = self._callers[client] = self.document(client)
+        return name
 
     def unexpected(self, error: BaseException, *, request_id: str | None = None) -> None:
         """Log a fault of the gateway itself: its class and where it was raised, never its message (it may quote data)."""

@@ -55,8 +55,10 @@ class BearerTokens:
     async def verify(self, token: str) -> Identity:
         """Who has this token. Raises `Problem`: 401, or 503 when it cannot be checked."""
         wanted = "bearer" if token.startswith(PREFIX) else "jwt"
-        verifier = next((one for one in self.verifiers if one.method == wanted), self.verifiers[0])
-        return await verifier.verify(token)
+        for verifier in self.verifiers:
+            if verifier.method == wanted:
+                return await verifier.verify(token)
+        return await self.verifiers[0].verify(token)
 
 
 @dataclass(frozen=True, slots=True)

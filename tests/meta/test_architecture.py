@@ -73,7 +73,7 @@ def test_the_arrows_hold():
         ("adapters/smb.py", "from lxml import etree", "lxml lives in gateway.fhir and adapters.xds"),
         ("gateway/source.py", "import aiohttp", "aiohttp lives in"),
         ("gateway/security/jwt.py", "import aiohttp", "aiohttp lives in"),
-        ("gateway/security/claims.py", "import time\nfrom gateway.security import key_source", "no I/O"),
+        ("gateway/security/claims.py", "import asyncio", "no I/O"),
         ("gateway/security/jwt.py", "from joserfc import jwk", "joserfc lives in gateway.security.keyset"),
     ],
 )
@@ -106,12 +106,13 @@ def test_imports_along_the_arrows_are_fine(tmp_path, module, source):
     assert violations(tree(tmp_path, others | {module: source})) == []
 
 
+@pytest.mark.timeout(180)
 def test_every_module_can_be_imported_alone():
     """Each in a fresh process, so that no other module's import hides a circle."""
     script = """
 import os, sys, traceback
 # Shared by the children; everything of the project is imported anew in each.
-import aiofiles, aiohttp.web, click, pydantic, reportlab.platypus, structlog, yaml
+import aiofiles, aiohttp.web, click, joserfc.jws, lxml.etree, pydantic, redis.asyncio, reportlab.platypus, structlog, yaml
 
 def alone(module):
     try:
@@ -135,7 +136,7 @@ sys.exit(bool(failed))
 """
     modules = [name for name in TREE.modules if name != "gateway.__main__"]
     command = [sys.executable, "-c", script, *modules]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=50)
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=170)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
