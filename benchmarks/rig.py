@@ -100,15 +100,25 @@ class Rig:
 
     @contextlib.contextmanager
     def gateway(
-        self, name: str = "gateway", *, source: Mapping[str, Any] | None = None, pinned: bool = True
+        self,
+        name: str = "gateway",
+        *,
+        source: Mapping[str, Any] | None = None,
+        pinned: bool = True,
+        audit: bool = False,
     ) -> Iterator[Contender]:
-        """The gateway through its own command, with one source: this run's archive as files, unless another is given."""
+        """The gateway through its own command, with one source: this run's archive as files, unless another is given.
+
+        With `audit` it keeps a trail in a folder of its own.
+        """
         files = {
             "adapter": "filesystem",
             "ids": {"scheme": "template", "pattern": "{id}.pdf"},
             "options": {"root": str(self.archive)},
         }
-        configuration = {"sources": {"letters": source or files}}
+        configuration: dict[str, Any] = {"sources": {"letters": source or files}}
+        if audit:
+            configuration["audit"] = {"directory": str(self.directory / name / "audit")}
         before = self.server_words if pinned else ()
         with serving(configuration, self.directory / name, before=before) as service:
             contender = Contender("gateway", service.pid, service.port)

@@ -17,7 +17,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import scenarios, smb, xds
+from benchmarks import audit, scenarios, smb, xds
 from benchmarks.machine import description
 from benchmarks.results import Result, footer, markdown, spliced
 from benchmarks.rig import Rig
@@ -28,8 +28,13 @@ RESULTS = Path(__file__).with_name("results.json")
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- results: written by `make bench` -->", "<!-- end of results -->"
 
-GROUPS = {"files": scenarios.SCENARIOS, "shares": smb.SCENARIOS, "xds": xds.SCENARIOS}
-EVERY = scenarios.SCENARIOS | smb.SCENARIOS | xds.SCENARIOS
+GROUPS = {
+    "files": scenarios.SCENARIOS,
+    "audit": audit.SCENARIOS,
+    "shares": smb.SCENARIOS,
+    "xds": xds.SCENARIOS,
+}
+EVERY = scenarios.SCENARIOS | audit.SCENARIOS | smb.SCENARIOS | xds.SCENARIOS
 
 
 def needed(name: str) -> tuple[str, ...]:

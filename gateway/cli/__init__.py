@@ -13,7 +13,7 @@ import os
 import click
 
 from gateway import __version__
-from gateway.cli import adapter, caching, configuring, ids, inspecting, serving
+from gateway.cli import adapter, auditing, caching, configuring, ids, inspecting, serving
 from gateway.cli.demonstrating import demo
 
 
@@ -39,6 +39,7 @@ for command in (
     adapter.adapter,
     ids.ids,
     caching.cache,
+    auditing.audit,
     inspecting.explain,
     serving.health,
     demo,

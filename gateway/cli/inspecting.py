@@ -66,7 +66,8 @@ def check(config: Path | None, as_json: bool, sample: int) -> None:
         }
         for kind in ("wrong", "doubtful"):
             cache[kind] = [problem.as_dict() for problem in getattr(report.cache, kind)]
-        click.echo(json.dumps(facts | {"sources": sources, "cache": cache}, indent=2))
+        trail = [asdict(finding) for finding in report.audit]
+        click.echo(json.dumps(facts | {"sources": sources, "cache": cache, "audit": trail}, indent=2))
     else:
         for problem in problems:
             console.show(problem)
@@ -135,6 +136,9 @@ def _print_report(report: Report, sample: int, places: Mapping[str, Sequence[str
         out.print(table)
     if report.cache.backend != "none":
         out.print(_cache_table(report.cache))
+    for finding in report.audit:
+        state = Text(finding.state, style=f"bold {colours.get(finding.state, 'cyan')}")
+        out.print(Text.assemble((finding.key, "bold"), "  ", state, f"\n  {finding.cause}\n  {finding.cure}"))
     words = {0: "All well.", 1: "Something does not answer as it should.", 2: "The configuration is wrong."}
     out.print(Text(words[report.code], style="bold"))
 

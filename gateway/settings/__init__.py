@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from gateway import marked_yaml as marked
 from gateway.problems import Problem, SettingsError
 from gateway.settings import environment as overrides
+from gateway.settings.audit import AuditSettings
 from gateway.settings.conflicts import conflicts
 from gateway.settings.explain import Origin, explained
 from gateway.settings.models import (
@@ -35,6 +36,7 @@ from gateway.settings.shape import Shape
 
 __all__ = [
     "AdminSettings",
+    "AuditSettings",
     "AuthSettings",
     "FhirSettings",
     "LogSettings",
@@ -76,7 +78,12 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
 def _usable(data: Mapping[str, Any]) -> dict[str, Any]:
     """What `conflicts` judges, as far as it is right by itself."""
     usable: dict[str, Any] = {"sources": {}}
-    sections: dict[str, type[BaseModel]] = {"server": ServerSettings, "admin": AdminSettings, "auth": AuthSettings}
+    sections: dict[str, type[BaseModel]] = {
+        "server": ServerSettings,
+        "admin": AdminSettings,
+        "auth": AuthSettings,
+        "audit": AuditSettings,
+    }
     for name, model in sections.items():
         with suppress(ValidationError):
             usable[name] = model.model_validate(data.get(name, {}))

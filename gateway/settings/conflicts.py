@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gateway.quantities import is_loopback
 
 if TYPE_CHECKING:
+    from gateway.settings.audit import AuditSettings
     from gateway.settings.models import AdminSettings, AuthSettings, ServerSettings
 
 
@@ -29,6 +30,11 @@ def conflicts(sections: Mapping[str, Any]) -> Iterator[Conflict]:
         cause = "With `auth.mode` none anybody who reaches this address could read every document."
         cure = "Listen on 127.0.0.1; or, when something in front decides who may ask, say `auth.allow_anonymous: true`."
         yield Conflict(("server", "host"), "anonymous", cause, cure)
+    audit: AuditSettings | None = sections.get("audit")
+    if auth and audit and not _anybody(auth) and audit.directory is None and audit.mode != "none":
+        cause = "Callers prove who they are, and nothing records what they read."
+        cure = "Add `directory: /var/lib/fhir-gateway/audit`; or say `mode: none` where something else keeps the trail."
+        yield Conflict(("audit",), "no-audit", cause, cure)
     if server and admin and server.port == admin.port != 0 and _overlap(server.host, admin.host):
         cause = f"Both listeners are to use port {admin.port}."
         yield Conflict(("admin", "port"), "ports", cause, "Give `admin.port` or `server.port` another number.")
@@ -40,6 +46,10 @@ def conflicts(sections: Mapping[str, Any]) -> Iterator[Conflict]:
             yield Conflict(
                 ("sources", name, "prefix"), "prefix", cause, "Give one of them another prefix, such as `x.`."
             )
+
+
+def _anybody(auth: Any) -> bool:
+    return set(getattr(auth, "modes", None) or (auth.mode,)) <= {"none"}
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -43,6 +43,7 @@ from gateway.quantities import (
     SourceName,
     wrong,
 )
+from gateway.settings.audit import AuditSettings
 from gateway.settings.caching import Caching, NoCaching
 from gateway.settings.conflicts import conflicts
 from gateway.settings.sealing import completed
@@ -171,12 +172,6 @@ class AuthSettings(Section):
         description="Whether mode none is meant on an address that other machines can reach, because something in "
         "front of the gateway decides who may ask.",
     )
-
-
-class AuditSettings(Section):
-    """The trail of who read what."""
-
-    mode: Literal["none"] = Field(default="none", description="With none, no trail is kept.")
 
 
 class AdminSettings(Section):
