@@ -108,17 +108,20 @@ class Rig:
         source: Mapping[str, Any] | None = None,
         auth: Mapping[str, Any] | None = None,
         pinned: bool = True,
+        audit: bool = False,
     ) -> Iterator[Contender]:
         """The gateway through its own command, with one source: this run's archive as files, unless another is given.
 
-        `label` is the contender's name where a gateway is measured beside another one.
+        `label` is the contender's name where a gateway is measured beside another one. With `audit` it keeps a trail in a
+        folder of its own, else none.
         """
         files = {
             "adapter": "filesystem",
             "ids": {"scheme": "template", "pattern": "{id}.pdf"},
             "options": {"root": str(self.archive)},
         }
-        configuration = {"auth": auth or {"mode": "none"}, "sources": {"letters": source or files}}
+        trail = {"directory": str(self.directory / name / "audit")} if audit else {"mode": "none"}
+        configuration = {"auth": auth or {"mode": "none"}, "audit": trail, "sources": {"letters": source or files}}
         before = self.server_words if pinned else ()
         with serving(configuration, self.directory / name, before=before) as service:
             contender = Contender(label, service.pid, service.port)

@@ -17,7 +17,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import scenarios, security, smb, xds
+from benchmarks import audit, scenarios, security, smb, xds
 from benchmarks.machine import description
 from benchmarks.results import Result, footer, markdown, spliced
 from benchmarks.rig import Rig
@@ -31,10 +31,11 @@ BEGIN, END = "<!-- results: written by `make bench` -->", "<!-- end of results -
 GROUPS = {
     "files": scenarios.SCENARIOS,
     "security": security.SCENARIOS,
+    "audit": audit.SCENARIOS,
     "shares": smb.SCENARIOS,
     "xds": xds.SCENARIOS,
 }
-EVERY = scenarios.SCENARIOS | security.SCENARIOS | smb.SCENARIOS | xds.SCENARIOS
+EVERY = {name: scenario for group in GROUPS.values() for name, scenario in group.items()}
 
 
 def needed(name: str) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 `GET /livez /readyz /startupz` are `Health`'s. `GET /cache` tells what is kept; `POST /cache/purge` and `/cache/warm` act, with
 one of `{"id": …}`, `{"source": …}` and `{"all": true}` as JSON: a media type that no page in a browser may send here, and what
-names an origin is refused, so no site that an operator visits can purge anything.
+names an origin is refused, so no site that an operator visits can purge anything. `GET /audit` tells how the audit trail and
+its deliveries stand.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 from aiohttp import web
 
 from adapters.errors import AdapterError, NotFound
+from gateway.audit.trail import Trail
 from gateway.cache import PurgePending
 from gateway.health import Health, answer
 from gateway.upkeep import UnknownSource, Upkeep, described
@@ -28,14 +30,17 @@ Act = Callable[[Upkeep, Mapping[str, Any]], Awaitable[str]]
 
 
 class Admin:
-    """Answers the admin listener. `upkeep` is there once the gateway was composed."""
+    """Answers the admin listener. `upkeep` and `audit` are there once the gateway was composed."""
 
     def __init__(self, health: Health) -> None:
         self._health = health
         self.upkeep: Upkeep | None = None
+        self.audit: Trail | None = None
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
+        if request.path == "/audit":
+            return await self._audit(request)
         if not request.path.startswith("/cache"):
             return await self._health(request)
         if self.upkeep is None:
@@ -52,6 +57,13 @@ class Admin:
             case _, "/cache/purge" | "/cache/warm":
                 return answer(405, {"status": "method not allowed"}, Allow="POST")
         return answer(404, {"status": "not found", "paths": ["/cache", "/cache/purge", "/cache/warm"]})
+
+    async def _audit(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.method not in ("GET", "HEAD"):
+            return answer(405, {"status": "method not allowed"}, Allow="GET, HEAD")
+        if self.audit is None:
+            return answer(503, {"status": "starting"})
+        return answer(200, await self.audit.state())
 
     def refuse_unparsed(self, error: BaseException | None) -> web.Response:
         return self._health.refuse_unparsed(error)

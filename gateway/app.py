@@ -23,6 +23,8 @@ from aiohttp import web
 from adapters import registry
 from adapters.errors import AdapterError, OptionError
 from gateway.admin import Admin
+from gateway.audit.opening import open_trail
+from gateway.audit.trail import NO_TRAIL, Trail
 from gateway.cache import Cache
 from gateway.cache.backends import make_cache, max_document_of, policy_of
 from gateway.delivery import Delivery
@@ -68,6 +70,7 @@ class Gateway:
     documents: Documents
     handlers: Handlers
     upkeep: Upkeep
+    audit: Trail = NO_TRAIL
     failures: dict[str, AdapterError] = field(default_factory=dict)
 
     def source_states(self) -> Mapping[str, str]:
@@ -77,9 +80,15 @@ class Gateway:
 
 @asynccontextmanager
 async def opened(
-    settings: Settings, *, telemetry: Telemetry | None = None, progress: Progress | None = None
+    settings: Settings,
+    *,
+    telemetry: Telemetry | None = None,
+    progress: Progress | None = None,
+    recorded: bool = False,
 ) -> AsyncGenerator[Gateway, None]:
     """The composed gateway: manifests loaded, every source entered or its failure noted.
+
+    `recorded`: documents are going to be given out, so the audit trail is written. Raises `TrailUnusable` when it cannot be.
 
     Raises `OptionError` when an adapter's options cannot work and `ManifestError` when a manifest cannot be used: both
     are mistakes that waiting does not mend. An archive that is away is no reason not to start.
@@ -88,6 +97,7 @@ async def opened(
         if telemetry is None:
             telemetry = Telemetry(level="error")
             stack.push_async_callback(asyncio.to_thread, telemetry.close)
+        audit = await stack.enter_async_context(open_trail(settings.audit, telemetry.log)) if recorded else NO_TRAIL
         spool = Spool(settings.spool.directory, memory=settings.spool.memory, max_bytes=settings.spool.max_bytes)
         stack.callback(spool.close)
         sources = {name: _source(name, of, telemetry) for name, of in settings.sources.items()}
@@ -121,9 +131,10 @@ async def opened(
                 for version in settings.fhir.paths
             },
             smart_configuration=smart.render(settings.auth.smart) if settings.auth.smart else None,
+            audit=audit,
         )
         upkeep = Upkeep(router, documents, cache, fills, sources)
-        yield Gateway(settings, telemetry, sources, schemes, router, documents, handlers, upkeep, failures)
+        yield Gateway(settings, telemetry, sources, schemes, router, documents, handlers, upkeep, audit, failures)
 
 
 def _shared(
@@ -217,9 +228,11 @@ async def run(settings: Settings, telemetry: Telemetry, announce: Callable[[str]
         admin_side = Admin(health)
         admin_server = HttpServer(admin_side, keepalive=settings.server.limits.keep_alive)
         admin = await _listen(stack, admin_server, settings.admin.host, settings.admin.port)
-        gateway = await stack.enter_async_context(opened(settings, telemetry=telemetry))
+        gateway = await stack.enter_async_context(opened(settings, telemetry=telemetry, recorded=True))
         health.sources = gateway.source_states
         admin_side.upkeep = gateway.upkeep
+        admin_side.audit = gateway.audit
+        gateway.audit.deliver()
         for name, error in gateway.failures.items():
             telemetry.log.warning("source is away", source=name, error=type(error).__name__, detail=error.detail)
         for source in gateway.sources.values():

@@ -6,11 +6,12 @@ are echoed only when they are short and plain (https://hl7.org/fhir/R4/http.html
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import re
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -24,7 +25,14 @@ from gateway.protocol.profile import Profile
 from gateway.reply import Reply
 from gateway.security import ANONYMOUS, Identity
 
+if TYPE_CHECKING:
+    from gateway.audit.record import Act
+    from gateway.routing import Location
+
 _plain_id = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,99}").fullmatch
+
+_numbers_in = re.compile(r"(?<![0-9])([0-9]{3})[-._:]?([0-9]{3})[-._:]?([0-9]{4})(?![0-9])").findall
+_is_uuid = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}").fullmatch
 
 _process = os.urandom(6).hex()
 _numbers = itertools.count(1)
@@ -35,10 +43,23 @@ def new_request_id() -> str:
     return f"{_process}-{next(_numbers):x}"
 
 
+def shown_id(id: str) -> str:
+    """A client's id as logs and the audit trail show it: the same, unless an NHS number stands in it (TK-14).
+
+    Such an id is echoed to the client as it came, and known here by a digest of it.
+    """
+    found = _numbers_in(id)
+    if not found or _is_uuid(id) or not any(_checks("".join(digits)) for digits in found):
+        return id
+    return "id-" + hashlib.sha256(id.encode()).hexdigest()[:24]
+
+
 class Call:
     """The state of one request. Attributes start as "nothing happened yet" and are filled in as it is served."""
 
     __slots__ = (
+        "act",
+        "address",
         "began",
         "cache",
         "correlation_id",
@@ -46,6 +67,8 @@ class Call:
         "entry",
         "identity",
         "interaction",
+        "location",
+        "logged_id",
         "method",
         "outcome",
         "parameters",
@@ -62,8 +85,13 @@ class Call:
         headers = request.headers
         given = headers.get("X-Request-Id")
         self.request_id = given if given and _plain_id(given) else new_request_id()
+        self.logged_id = self.request_id if not given else shown_id(self.request_id)
         correlation = headers.get("X-Correlation-Id")
         self.correlation_id = correlation if correlation and _plain_id(correlation) else None
+        self.identity: Identity = ANONYMOUS
+        self.address = request.remote
+        self.location: Location | None = None
+        self.act: Act | None = None
         self.method = request.method
         self.interaction: Interaction = bases.interaction(self.method, request.raw_path)
         query = self.interaction.query
@@ -77,7 +105,6 @@ class Call:
             profile=profile,
             content_type=headers.get("Content-Type"),
         )
-        self.identity: Identity = ANONYMOUS
         self.source: str | None = None
         self.cache: str | None = None
         self.reply: Reply | None = None
@@ -91,6 +118,11 @@ class Call:
     def version(self) -> Version:
         """The FHIR version of the answer: that of the base, R4 for errors outside every base."""
         return self.interaction.version or Version.R4
+
+    @property
+    def known_method(self) -> str:
+        """The method where HTTP knows it: any other text comes from a stranger."""
+        return self.method if self.method in _METHODS else "other"
 
     def begin(self, reply: Reply) -> None:
         """Note what is about to be sent and put this request's ids among its headers."""
@@ -111,8 +143,8 @@ class Call:
         """The canonical log line. `document` is the hash that stands for the id, `caller` that for the client."""
         interaction = self.interaction
         line: dict[str, Any] = {
-            "request_id": self.request_id,
-            "method": self.method if self.method in _METHODS else "other",
+            "request_id": self.logged_id,
+            "method": self.known_method,
             "interaction": interaction.kind.value,
             "status": self.status,
             "outcome": self.outcome,
@@ -122,7 +154,7 @@ class Call:
         if interaction.version is not None:
             line["base"] = interaction.version.name
         if self.correlation_id is not None:
-            line["correlation_id"] = self.correlation_id
+            line["correlation_id"] = shown_id(self.correlation_id)
         if self.source is not None:
             line["source"] = self.source
         if caller is not None:
@@ -141,6 +173,12 @@ class Call:
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
+
+
+def _checks(number: str) -> bool:
+    """Whether the last digit is the check digit of the nine before it, modulus 11."""
+    rest = 11 - sum(int(digit) * weight for digit, weight in zip(number, range(10, 1, -1), strict=False)) % 11
+    return rest % 11 == int(number[9]) and rest != 10
 
 
 def _parameters(query: str) -> Parameters | ParameterError:

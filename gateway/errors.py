@@ -456,6 +456,17 @@ INTERNAL = Entry(
     "kit.",
 )
 
+AUDIT_UNAVAILABLE = Entry(
+    code="GW-SYS-002", status=503, issue="transient", spine=_SERVER_ERROR, retry_after=10, alert=True,
+    title="The audit trail cannot be written",
+    sentence="The service cannot record who reads what at the moment, so it gives nothing out, and it is not known "
+    "whether this document exists. Try again later.",
+    cause="The disk of audit.directory is full or hangs, or its files cannot be written; with audit.fail closed nothing "
+    "is answered unrecorded.",
+    cure="Make room or mend the disk; the gateway goes on by itself. GET /audit on the admin listener and the log say "
+    "what the system answered.",
+)
+
 # ---- GW-END: bodies that ended early (logs only) -------------------------------------------------------------
 
 ENDED_BY_SOURCE = Abort(

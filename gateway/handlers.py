@@ -14,6 +14,7 @@ from multidict import CIMultiDictProxy
 
 from adapters.errors import Changed
 from gateway import errors
+from gateway.audit.trail import NO_TRAIL, Trail
 from gateway.calls import Call
 from gateway.delivery import Delivery
 from gateway.document import Document
@@ -44,6 +45,7 @@ class Handlers:
     profile: Profile
     capabilities: Mapping[Version, CapabilityFacts]
     smart_configuration: bytes | None = None
+    audit: Trail = NO_TRAIL
 
     async def answer(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
         """The finished response. Raises `Problem` or `AdapterError` before it started, `Aborted` after."""
@@ -85,6 +87,7 @@ class Handlers:
     async def _read(self, request: web.BaseRequest, asked: Asked, call: Call) -> web.StreamResponse:
         location = await locate(self.router, asked.interaction.id, call.identity)
         call.source = location.source
+        call.location = location
         capabilities = self.documents.source(location).capabilities
         decides_first = asked.head or asked.conditions is not None or asked.byte_range is not None
         if decides_first:
@@ -113,7 +116,7 @@ class Handlers:
         facts = await self.documents.facts(location)
         planned = plan(asked, facts, self.profile)
         if not planned.body:
-            return self._bodyless(planned, call)
+            return await self._bodyless(planned, call)
         span = planned.span
         strong = self.documents.source(location).capabilities.strong_versions
         version = facts.descriptor.version if strong else None
@@ -133,13 +136,15 @@ class Handlers:
             call.cache = status.word
             reply.headers["Cache-Status"] = status.header
         if not reply.body:
-            return self._bodyless(reply, call)
+            return await self._bodyless(reply, call)
         call.begin(reply)
+        await (self.audit.looked if _bare(reply) else self.audit.intended)(call)
         response, call.sent = await self.delivery.send(request, reply, document)
         return response
 
-    def _bodyless(self, reply: Reply, call: Call) -> web.StreamResponse:
+    async def _bodyless(self, reply: Reply, call: Call) -> web.StreamResponse:
         call.begin(reply)
+        await self.audit.looked(call)
         return web.Response(status=reply.status, headers=reply.headers)
 
     def _smart(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
@@ -174,6 +179,11 @@ class Handlers:
                     raise Problem(errors.PRECONDITION_FAILED)
         call.sent = 0 if asked.head else len(body)
         return web.Response(status=200, headers=headers | {"Content-Length": str(len(body))}, body=body)
+
+
+def _bare(reply: Reply) -> bool:
+    """Whether the body holds nothing of the document."""
+    return reply.envelope is not None and not reply.envelope.carries_content
 
 
 class _Joined(Mapping[str, str]):

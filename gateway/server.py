@@ -25,6 +25,7 @@ from gateway.handlers import Handlers
 from gateway.protocol import negotiation
 from gateway.protocol.interactions import Kind
 from gateway.reply import common_headers, fhir_headers
+from gateway.routing import Withdrawn
 from gateway.security.authentication import Authentication, check_scopes
 from gateway.telemetry import Telemetry
 
@@ -75,7 +76,7 @@ class Pipeline:
             call.sent = aborted.sent
             call.failed(aborted.entry, aborted.detail, outcome="aborted")
             if aborted.entry is errors.ENDED_BY_FAULT and aborted.__cause__ is not None:
-                self._telemetry.unexpected(aborted.__cause__, request_id=call.request_id)
+                self._telemetry.unexpected(aborted.__cause__, request_id=call.logged_id)
             response = _Ended()
         except asyncio.CancelledError as cancelled:
             call.sent = cancelled.sent if isinstance(cancelled, Interrupted) else 0
@@ -83,6 +84,7 @@ class Pipeline:
             raise
         finally:
             self.in_flight -= 1
+            handlers.audit.ended(call)
             self._log(call)
         return response
 
@@ -115,9 +117,15 @@ class Pipeline:
         if entry is errors.WITHDRAWN and handlers.profile.deleted_status == errors.NOT_FOUND.status:
             entry = errors.NOT_FOUND
         if error is not None:
-            self._telemetry.unexpected(error, request_id=call.request_id)
+            self._telemetry.unexpected(error, request_id=call.logged_id)
         if problem.source is not None:
             call.source = problem.source
+        if isinstance(problem.__cause__, Withdrawn):
+            call.location = problem.__cause__.location
+        try:
+            await handlers.audit.refused(call, entry)
+        except Problem as unrecorded:
+            problem, entry = unrecorded, unrecorded.entry
         call.failed(entry, problem.detail, outcome="refused")
         form = negotiation.error_format(call.wishes)
         pretty = getattr(call.parameters, "pretty", False)

@@ -13,7 +13,7 @@ import os
 import click
 
 from gateway import __version__
-from gateway.cli import adapter, auth, caching, configuring, ids, inspecting, serving
+from gateway.cli import adapter, auditing, auth, caching, configuring, ids, inspecting, serving
 from gateway.cli.demonstrating import demo
 
 
@@ -40,6 +40,7 @@ for command in (
     ids.ids,
     auth.auth,
     caching.cache,
+    auditing.audit,
     inspecting.explain,
     serving.health,
     demo,

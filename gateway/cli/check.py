@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from adapters.errors import AccessDenied, AdapterError, Ambiguous, NotFound, OptionError
 from gateway import app, media
+from gateway.audit import examining as audit
 from gateway.cli.check_auth import CredentialReport, examine_credentials
 from gateway.cli.check_cache import CacheReport, examine_cache
 from gateway.cli.folder import documents
@@ -88,11 +89,13 @@ class Report:
     sources: tuple[SourceReport, ...]
     cache: CacheReport
     credentials: tuple[CredentialReport, ...] = ()
+    audit: tuple[audit.Finding, ...] = ()
 
     @property
     def code(self) -> int:
         """The exit code: 2 for a mistake in the configuration, 1 for an archive, issuer or document that fails, else 0."""
-        states = {source.state for source in self.sources} | {one.state for one in self.credentials}
+        states: set[str] = {source.state for source in self.sources} | {one.state for one in self.credentials}
+        states |= {finding.state for finding in self.audit}
         if "wrong" in states:
             return 2
         away = "away" in states or any(source.findings for source in self.sources)
@@ -109,7 +112,7 @@ async def examine(settings: Settings, *, sample: int = 0, progress: Progress | N
     # Documents are looked at where they are, not where they are kept.
     alone = settings.model_copy(update={"cache": NoCaching()})
     sources = await asyncio.gather(*(_source(alone, name, sample, progress) for name in settings.sources))
-    return Report(tuple(sources), cache, credentials)
+    return Report(tuple(sources), cache, credentials, tuple(await audit.examined(settings.audit)))
 
 
 async def _source(settings: Settings, name: str, sample: int, progress: Progress | None) -> SourceReport:

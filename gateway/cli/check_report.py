@@ -37,6 +37,7 @@ def facts(report: Report, problems: Sequence[Problem], places: Mapping[str, Sequ
         "problems": [problem.as_dict() for problem in problems],
         "sources": [_facts(source) | {"places": places[source.name]} for source in report.sources],
         "cache": cache,
+        "audit": [asdict(finding) for finding in report.audit],
         "credentials": [asdict(one) | {"key": dotted(one.key)} for one in report.credentials],
     }
 
@@ -69,6 +70,9 @@ def print_report(report: Report, sample: int, places: Mapping[str, Sequence[str]
         out.print(_cache_table(report.cache))
     for one in report.credentials:
         out.print(_credential_table(one))
+    for finding in report.audit:
+        state = Text(finding.state, style=f"bold {colours.get(finding.state, 'cyan')}")
+        out.print(Text.assemble((finding.key, "bold"), "  ", state, f"\n  {finding.cause}\n  {finding.cure}"))
     words = {0: "All well.", 1: "Something does not answer as it should.", 2: "The configuration is wrong."}
     out.print(Text(words[report.code], style="bold"))
 

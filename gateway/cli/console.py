@@ -94,6 +94,7 @@ def fail(cause: str, cure: str = "", *, code: int = FAILED) -> NoReturn:
 def start_failures(config: Path | None, *, port_cure: str = PORT_CURE) -> Iterator[None]:
     """Turn what can go wrong while a gateway starts into sentences and exit codes."""
     from adapters.errors import OptionError
+    from gateway.audit.opening import TrailUnusable
     from gateway.ids import ManifestError
     from gateway.security.unusable import UnusableCredentials
 
@@ -106,6 +107,8 @@ def start_failures(config: Path | None, *, port_cure: str = PORT_CURE) -> Iterat
     except ManifestError as error:
         more = f"`fhir-gateway check --config {config}` says which source it belongs to."
         fail(f"The ids of a source cannot be used.\n{error}", more, code=WRONG)
+    except TrailUnusable as error:
+        fail(f"{error.key}: {error}", error.cure, code=WRONG)
     except OSError as error:
         if error.errno == errno.EPIPE:
             raise

@@ -104,7 +104,7 @@ async def asking(settings: Settings, progress: app.Progress | None = None) -> As
     """A gateway that only this process can reach. Raises what `app.opened` raises."""
     with TemporaryDirectory(prefix="fhir-gateway-") as directory:
         path = str(Path(directory, "socket"))
-        async with app.opened(settings, progress=progress) as gateway:
+        async with app.opened(settings, progress=progress, recorded=True) as gateway:
             server = HttpServer(
                 Pipeline(gateway.handlers, gateway.telemetry), keepalive=settings.server.limits.keep_alive
             )

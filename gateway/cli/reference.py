@@ -98,6 +98,8 @@ def _key(model: type[BaseModel], name: str, depth: int) -> Iterator[str]:
         yield f"{mark}{pad}{name}: {yaml(shape)}"
     else:
         yield f"{pad}{name}: {flow(example(shape, name))}"
+    for inside in _listed(shape):
+        yield from _alternative(f"One of kind {_kind(inside)}:", inside, depth + 1)
 
 
 def _sources() -> Iterator[str]:
@@ -211,6 +213,10 @@ def _nested(title: str, shape: Shape) -> Iterator[tuple[str, str, type[BaseModel
         inner = _shape(model, name)
         if _is_section(inner):
             yield from _nested(f"{title[:-1]}.{name}`", inner)
+        for inside in _listed(inner):
+            listed = f"{title[:-1]}.{name}[]`, kind {_kind(inside)}"
+            yield listed, _words(inside), inside
+            yield from _options_inside(listed, inside)
 
 
 def _options_inside(title: str, model: type[BaseModel]) -> Iterator[tuple[str, str, type[BaseModel]]]:
@@ -228,6 +234,16 @@ def _inside(model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
         for key, one in ((name, shape), (f"{name}[]", shape.child(0))):
             for model_inside in one.models() if one is not None else ():
                 yield key, model_inside
+
+
+def _listed(shape: Shape) -> tuple[type[BaseModel], ...]:
+    """The sections that stand in the list at a key, told apart by their `kind`."""
+    one = shape.child(0)
+    return tuple(model for model in (one.models() if one else ()) if "kind" in model.model_fields)
+
+
+def _kind(model: type[BaseModel]) -> str:
+    return str(get_args(model.model_fields["kind"].annotation)[0])
 
 
 def _backend(model: type[BaseModel]) -> str:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from gateway import marked_yaml as marked
 from gateway.problems import Problem, SettingsError
 from gateway.settings import environment as overrides
+from gateway.settings.audit import AuditSettings
 from gateway.settings.auth import AuthSettings
 from gateway.settings.conflicts import conflicts
 from gateway.settings.explain import Origin, explained
@@ -35,6 +36,7 @@ from gateway.settings.shape import Shape
 
 __all__ = [
     "AdminSettings",
+    "AuditSettings",
     "AuthSettings",
     "FhirSettings",
     "LogSettings",
@@ -81,6 +83,7 @@ def _usable(data: Mapping[str, Any]) -> dict[str, Any]:
         "admin": AdminSettings,
         "auth": AuthSettings,
         "fhir": FhirSettings,
+        "audit": AuditSettings,
     }
     for name, model in sections.items():
         with suppress(ValidationError):

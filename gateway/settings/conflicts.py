@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gateway.quantities import is_loopback
 
 if TYPE_CHECKING:
+    from gateway.settings.audit import AuditSettings
     from gateway.settings.auth import AuthSettings
     from gateway.settings.models import AdminSettings, FhirSettings, ServerSettings
 
@@ -39,6 +40,11 @@ def conflicts(sections: Mapping[str, Any]) -> Iterator[Conflict]:
         yield Conflict(
             ("fhir", "public_url"), "smart", cause, "Add `public_url`, as in https://documents.trust.nhs.uk."
         )
+    audit: AuditSettings | None = sections.get("audit")
+    if auth and audit and not _anybody(auth) and audit.directory is None and audit.mode != "none":
+        cause = "Callers prove who they are, and nothing records what they read."
+        cure = "Add `directory: /var/lib/fhir-gateway/audit`; or say `mode: none` where something else keeps the trail."
+        yield Conflict(("audit",), "no-audit", cause, cure)
     if server and admin and server.port == admin.port != 0 and _overlap(server.host, admin.host):
         cause = f"Both listeners are to use port {admin.port}."
         yield Conflict(("admin", "port"), "ports", cause, "Give `admin.port` or `server.port` another number.")
@@ -50,6 +56,10 @@ def conflicts(sections: Mapping[str, Any]) -> Iterator[Conflict]:
             yield Conflict(
                 ("sources", name, "prefix"), "prefix", cause, "Give one of them another prefix, such as `x.`."
             )
+
+
+def _anybody(auth: Any) -> bool:
+    return set(getattr(auth, "modes", None) or (auth.mode,)) <= {"none"}
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -43,6 +43,7 @@ from gateway.quantities import (
     SourceName,
     wrong,
 )
+from gateway.settings.audit import AuditSettings
 from gateway.settings.auth import AuthSettings
 from gateway.settings.caching import Caching, NoCaching
 from gateway.settings.conflicts import conflicts
@@ -157,12 +158,6 @@ class FhirSettings(Section):
     def paths(self) -> Mapping[Version, str]:
         """The path of each base that is served."""
         return {Version[name]: path for name, path in self.bases.items()}
-
-
-class AuditSettings(Section):
-    """The trail of who read what."""
-
-    mode: Literal["none"] = Field(default="none", description="With none, no trail is kept.")
 
 
 class AdminSettings(Section):

@@ -59,7 +59,7 @@ class Reader:
         (home / "archive" / "scans.csv").write_text("id,path\n")
         for name in ("smb", "client.password"):
             (home / "run" / "secrets" / name).write_text("a password\n")
-        for name in ("seal", "seal-2026", "cache-key"):
+        for name in ("audit-key", "seal", "seal-2026", "cache-key"):
             (home / "run" / "secrets" / name).write_bytes(os.urandom(32))
         (self.work / "clients").touch()
         (home / "run" / "secrets" / "assertion.xml").write_text("<Assertion/>\n")
@@ -165,7 +165,7 @@ RULES: tuple[tuple[str, Callable[[Reader, str], str]], ...] = (
     (r"(\.venv/bin/)?fhir-gateway config init .+", Reader.init),
     (r"(\.venv/bin/)?fhir-gateway .+", Reader.run),
     (r"curl .+", Reader.curl),
-    (r"(head -c 32 /dev/urandom|printf '[^']+') > \S+", Reader.run),
+    (r"(head -c 32 /dev/urandom|printf '[^']+') >>? \S+", Reader.run),
     (r"chmod 600 \S+", Reader.run),
 )
 """Every command that the documentation may hold, and how it is run. The first that fits decides."""

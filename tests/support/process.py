@@ -32,6 +32,7 @@ PACKAGES = {
     "pdbedit": "samba",
     "redis-server": "redis-server",
     "setpriv": "util-linux",
+    "unshare": "util-linux",
     "smbclient": "smbclient",
     "smbcontrol": "samba",
     "smbd": "samba",

@@ -9,12 +9,13 @@ import asyncio
 import io
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from adapters.contract import Adapter, Services
+from gateway.audit.trail import NO_TRAIL, Trail
 from gateway.cache import Cache, NoCache
 from gateway.cache import Limits as CacheLimits
 from gateway.cache.policy import Policy
@@ -32,7 +33,7 @@ from gateway.server import HttpServer, Pipeline
 from gateway.shared import SharedReads, Sharing
 from gateway.source import Limits, Source, services
 from gateway.spool import Spool
-from gateway.telemetry import Telemetry
+from gateway.telemetry import Logger, Telemetry
 from gateway.upkeep import Upkeep
 from gateway.workers import Workers
 from tests.support.raw_http import Answer, exchange, request
@@ -131,10 +132,12 @@ async def service(
     cache: Cache | None = None,
     policy: Policy | None = None,
     authentication: Authentication | None = None,
+    audit: Callable[[Logger], AbstractAsyncContextManager[Trail]] | None = None,
 ) -> AsyncIterator[Service]:
     """Serve these archives; the first has the prefix "", the others their name and a dot.
 
     With `sharing` they are read by fills, with `cache` also kept there. A cache is entered and left by its owner.
+    `audit` makes the trail to keep.
     """
     log = io.StringIO()
     telemetry = Telemetry(form="json", stream=log, key=b"test")
@@ -148,6 +151,7 @@ async def service(
             sources[name] = await stack.enter_async_context(source)
             scheme = (schemes or {}).get(name) or _Plain(name, suffix)
             routes[name] = Route(f"{name}." if routes else "", scheme)
+        trail = NO_TRAIL if audit is None else await stack.enter_async_context(audit(telemetry.log))
         spool = Spool(spool_directory, memory=spool_memory, max_bytes=spool_bytes)
         stack.callback(spool.close)
         fills = Fills()
@@ -175,6 +179,7 @@ async def service(
             capabilities={
                 version: CapabilityFacts(software_version="0", security="none", versioned=True) for version in BASES
             },
+            audit=trail,
         )
         pipeline = Pipeline(handlers, telemetry, authentication=authentication)
         server = HttpServer(pipeline, keepalive=5)

@@ -14,7 +14,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from adapters.errors import Busy, Unavailable
 from gateway import errors
-from gateway.calls import Call, new_request_id
+from gateway.calls import Call, new_request_id, shown_id
 from gateway.fhir import Version
 from gateway.protocol.interactions import Bases
 from gateway.protocol.profile import PROFILES
@@ -206,3 +206,24 @@ async def test_the_ids_of_a_request_are_in_every_answer() -> None:
             assert (answer.field("X-Request-Id"), answer.field("X-Correlation-Id")) == ("mine-1", "mine-2")
         lines = await at.lines(5)
         assert {(line["request_id"], line["correlation_id"]) for line in lines} == {("mine-1", "mine-2")}
+
+
+@pytest.mark.requirement("TK-14")
+@pytest.mark.parametrize(
+    ("id", "shown"),
+    [
+        ("request-1", True),
+        ("9434765918", True),
+        ("9434765919", False),
+        ("943-476-5919", False),
+        ("letter:943.476.5919:a", False),
+        ("x-00009434765919", True),
+        ("1796091307.1979566", True),
+        ("9434765919-aaaa-bbbb-cccc-943476591900", False),
+        ("94347659-1900-4aaa-8bbb-943476591900", True),
+    ],
+)
+def test_an_id_that_holds_an_nhs_number_is_known_by_a_digest_alone(id: str, shown: bool) -> None:
+    assert (shown_id(id) == id) is shown
+    assert shown_id(id) == shown_id(id)
+    assert shown or "943" not in shown_id(id)
