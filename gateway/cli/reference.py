@@ -7,23 +7,20 @@ python -m gateway.cli.reference
 
 from __future__ import annotations
 
-import ast
 import inspect
 import textwrap
 from collections.abc import Iterator
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
 from adapters import registry
-from gateway.cli.reference_words import example, shown, value_kind, yaml
+from gateway.cli.reference_words import example, rule_words, shown, value_kind, yaml
 from gateway.ids import ManifestIds, SealedIds, TemplateIds
 from gateway.marked_yaml import flow
 from gateway.problems import sentence
-from gateway.protocol import profile
 from gateway.settings.auth import AuthSettings, IssuerSettings, SmartSettings
 from gateway.settings.caching import DiskCaching, MemoryCaching, NoCaching, RedisCaching
 from gateway.settings.models import Settings, SourceSettings
@@ -279,7 +276,7 @@ def _adapter_words(adapter: str) -> str:
 
 
 def _about(shape: Shape, name: str) -> str:
-    words = (shape.field.description if shape.field else None) or _rule_words().get(name, "")
+    words = (shape.field.description if shape.field else None) or rule_words().get(name, "")
     return sentence(" ".join(words.split())) if words else ""
 
 
@@ -290,18 +287,6 @@ def _full_about(shape: Shape, name: str) -> str:
     if _is_section(shape):
         return _words(shape.models()[0]) or _about(shape, name)
     return _about(shape, name) + listed
-
-
-@cache
-def _rule_words() -> dict[str, str]:
-    """The sentences that stand below the fields of `Profile`, which pydantic does not see."""
-    tree = ast.parse(inspect.getsource(profile))
-    body = next(node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Profile")
-    found = {}
-    for one, next_one in pairwise(body):
-        if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name) and isinstance(next_one, ast.Expr):
-            found[one.target.id] = str(ast.literal_eval(next_one.value))
-    return found
 
 
 _INTRODUCTION = """\

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 from collections.abc import Mapping
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
@@ -10,6 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 
 from gateway.marked_yaml import flow
+from gateway.protocol import profile
 from gateway.settings.explain import quantity_of, shown_default
 from gateway.settings.shape import Shape
 
@@ -70,3 +75,15 @@ def example(shape: Shape, name: str) -> Any:
         return shape.field.examples[0]
     choices = [value for kind in shape.alternatives if get_origin(kind) is Literal for value in get_args(kind)]
     return choices[0] if choices else EXAMPLES[name]
+
+
+@cache
+def rule_words() -> dict[str, str]:
+    """The sentences that stand below the fields of `Profile`, which pydantic does not see."""
+    tree = ast.parse(inspect.getsource(profile))
+    body = next(node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Profile")
+    found = {}
+    for one, next_one in pairwise(body):
+        if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name) and isinstance(next_one, ast.Expr):
+            found[one.target.id] = str(ast.literal_eval(next_one.value))
+    return found

@@ -134,6 +134,7 @@ async def composed(
     path = directory / "gateway.yaml"
     configuration = {
         "auth": auth or {"mode": "none"},
+        "audit": {"mode": "none"},
         "cache": cache or {"backend": "none"},
         "fhir": fhir,
         "sources": sources or {"letters": source},

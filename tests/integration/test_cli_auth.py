@@ -29,7 +29,7 @@ SOURCES = {
 
 def written(directory: Path, auth: Any) -> Path:
     path = directory / "gateway.yaml"
-    path.write_text(yaml.safe_dump({"auth": auth, "sources": SOURCES}))
+    path.write_text(yaml.safe_dump({"auth": auth, "audit": {"mode": "none"}, "sources": SOURCES}))
     return path
 
 

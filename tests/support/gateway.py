@@ -98,7 +98,7 @@ def _announced(server: Server) -> str | None:
 
 
 def _written(configuration: Mapping[str, Any], directory: Path) -> Path:
-    whole = {"auth": {"mode": "none"}, **configuration}
+    whole = {"auth": {"mode": "none"}, "audit": {"mode": "none"}, **configuration}
     for listener in ("server", "admin"):
         whole[listener] = {"host": "127.0.0.1", "port": 0, **configuration.get(listener, {})}
     path = directory / "gateway.yaml"
