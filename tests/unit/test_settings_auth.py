@@ -107,7 +107,7 @@ def test_what_is_right_loads_and_listens_anywhere(tmp_path: Path, auth: Any) -> 
 
 def test_the_mode_can_come_from_the_environment(tmp_path: Path) -> None:
     path = tmp_path / "gateway.yaml"
-    path.write_text(yaml.safe_dump({"auth": {"mode": "none"}, "sources": SOURCES}))
+    path.write_text(yaml.safe_dump({"auth": {"mode": "none"}, "audit": {"mode": "none"}, "sources": SOURCES}))
     (tmp_path / "clients").write_text("")
     environ = {"GATEWAY__AUTH__MODE": "bearer", "GATEWAY__AUTH__KEYS_FILE": str(tmp_path / "clients")}
     assert load(path, environ).auth.chosen == ("bearer",)
