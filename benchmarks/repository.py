@@ -14,11 +14,11 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from benchmarks.clients import PIECE, Request, WrongAnswer
@@ -103,15 +103,15 @@ def origin(rig: Rig, answer: Answer) -> Iterator[Contender]:
 
 
 @contextlib.contextmanager
-def gateway(rig: Rig, port: int) -> Iterator[Contender]:
-    """The gateway with a repository at this port as its only source."""
+def gateway(rig: Rig, port: int, *, sections: Mapping[str, Any] | None = None) -> Iterator[Contender]:
+    """The gateway with a repository at this port as its only source, and these other parts of its configuration."""
     endpoint = {"alias": "a", "url": f"http://{LOOPBACK}:{port}/repository", "repository_unique_ids": [REPOSITORY]}
     source = {
         "adapter": "xds",
         "ids": {"scheme": "template", "pattern": f"^{REPOSITORY}^{{id}}"},
         "options": {"endpoints": [endpoint]},
     }
-    with rig.gateway("gateway-xds", source=source, pinned=False) as contender:
+    with rig.gateway("gateway-xds", source=source, pinned=False, sections=sections) as contender:
         yield contender
 
 
@@ -161,14 +161,24 @@ SLOW_PIECE = 1460
 """How much of a document comes at a megabyte per second, as from a line of 8 Mbit/s, and in pieces of what size."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How slowly a document comes: its first `size` bytes at `rate` bytes in a second, in pieces of `piece` bytes."""
+
+    size: int = SLOW_BYTES
+    rate: float = 1e6
+    piece: int = SLOW_PIECE
+
+
 @dataclass(slots=True)
 class SlowRepository:
-    """Answers everything with one answer: its beginning at once, a pause, then the document, its first megabyte slowly.
+    """Answers everything with one answer: its beginning at once, a pause, then the document at its pace.
 
     `port` is where it listens; `began` holds, for each answer, when the document's first byte left (`time.monotonic`).
     """
 
     answer: Answer
+    pace: Pace = Pace()
     began: list[float] = field(default_factory=list)
     port: int = 0
 
@@ -206,7 +216,7 @@ class SlowRepository:
             time.sleep(PAUSE)
             begin = time.monotonic()
             self.began.append(begin)
-            for at in range(0, SLOW_BYTES, SLOW_PIECE):
-                time.sleep(max(0.0, begin + at / 1e6 - time.monotonic()))
-                connection.sendall(file.read(SLOW_PIECE))
+            for at in range(0, self.pace.size, self.pace.piece):
+                time.sleep(max(0.0, begin + at / self.pace.rate - time.monotonic()))
+                connection.sendall(file.read(self.pace.piece))
             connection.sendfile(file, file.tell())

@@ -5,8 +5,9 @@
  * Opens CONNECTIONS to 127.0.0.1 and asks REPEATS times on each for TARGET; a * in it becomes the number of the request
  * on its connection, from 0 on. With PAUSE_BYTES, every connection stops reading after that many bytes of its first body
  * until all have, and then for PAUSE_MS: readers that stall together.
- * Prints "SECONDS BYTES RESPONSES MEDIAN FIRST": the fourth in seconds from a request to the last byte of its response, the
- * last when the first byte of a body came, by CLOCK_MONOTONIC. Anything but 200 with a Content-Length and exactly that many
+ * Prints "SECONDS BYTES RESPONSES MEDIAN FIRST LATEST": the fourth in seconds from a request to the last byte of its response,
+ * the last two when the first byte of a body came, on the first and on the last connection that had one, by CLOCK_MONOTONIC.
+ * Anything but 200 with a Content-Length and exactly that many
  * bytes, or with chunks to the last one, ends with status 1. Chunk sizes and what else frames chunks are not counted.
  */
 #define _GNU_SOURCE
@@ -27,6 +28,7 @@ struct reader {
     int repeats;         /* requests still to be answered, this one included */
     double asked;        /* when the present one was */
     int in_body, paused; /* where it stands */
+    int begun;           /* whether it ever had a byte of a body */
     long left, taken;    /* bytes of the present body; of a chunked one, `left` are the present chunk's */
     int chunked, line;   /* its framing; characters of the present line, between chunks */
     int last, ended;     /* the chunk of size 0 was there; so was the empty line after it */
@@ -40,7 +42,7 @@ static const char *port, *target, *accepted;
 static long total, responses, pause_bytes;
 static int paused, waited, repeats;
 static double *durations; /* seconds of each response */
-static double first;      /* when the first byte of a body came */
+static double first, latest; /* when the first byte of a body came, on the first and on the last connection */
 
 static void fail(const char *what) {
     perror(what);
@@ -98,7 +100,11 @@ static void take(struct reader *r, const char *data, long length) {
             continue;
         }
         long part = r->chunked && r->left < length ? r->left : length;
-        if (!first) first = now();
+        if (!r->begun) {
+            r->begun = 1;
+            latest = now();
+            if (!first) first = latest;
+        }
         r->left -= part;
         r->taken += part;
         total += part;
@@ -211,6 +217,7 @@ int main(int argc, char **argv) {
     }
     double seconds = now() - start;
     qsort(durations, responses, sizeof *durations, ascending);
-    printf("%.6f %ld %ld %.7f %.6f\n", seconds, total, responses, durations[responses / 2], first);
+    printf("%.6f %ld %ld %.7f %.6f %.6f\n", seconds, total, responses, durations[responses / 2], first,
+           latest);
     return 0;
 }
