@@ -52,7 +52,7 @@ def locked(rig: Rig, port: int) -> Iterator[Contender]:
         "        proxy_cache_key $request_uri; proxy_cache_valid 200 1h;\n"
         "        proxy_cache_lock on; proxy_cache_lock_timeout 60s; proxy_cache_lock_age 60s; }\n"
     )
-    with nginx(directory, server=statements, http=f"    sendfile on;\n{path}") as server:
+    with nginx(directory, server=statements, http=f"    sendfile on;\n{path}", connections=4096) as server:
         contender = Contender("nginx", server.server.pid, server.port)
         contender.check()
         yield contender

@@ -9,18 +9,20 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
+import re
 import shutil
 import socket
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from adapters.xds.probe import NOBODYS
 from benchmarks.clients import PIECE, Request, WrongAnswer
 from benchmarks.rig import Contender, Document, Rig
 from gateway.demo.xds import PERSONALITIES, REPOSITORY, FakeRepository, large
@@ -151,6 +153,20 @@ def passed_on(contender: Contender, answer: Answer) -> Request:
     return Request(contender.port, "/", size, digest)
 
 
+def received(connection: socket.socket) -> bytes:
+    """One request with its body; b"" where the other side has nothing to ask."""
+    request = b""
+    while b"\r\n\r\n" not in request:
+        if not (data := connection.recv(65536)):
+            return b""
+        request += data
+    head, _, body = request.partition(b"\r\n\r\n")
+    length = re.search(rb"\r\nContent-Length: *(\d+)", head, re.IGNORECASE)
+    while length is not None and len(body) < int(length[1]) and (data := connection.recv(65536)):
+        body += data
+    return head + body
+
+
 # --- a repository that takes its time --------------------------------------------------------------------------------
 
 PAUSE = 0.1
@@ -174,6 +190,7 @@ class Pace:
 class SlowRepository:
     """Answers everything with one answer: its beginning at once, a pause, then the document at its pace.
 
+    A probe, which asks for nobody's document, gets no answer and is not counted.
     `port` is where it listens; `began` holds, for each answer, when the document's first byte left (`time.monotonic`).
     """
 
@@ -187,25 +204,24 @@ class SlowRepository:
         """Listen while the context lasts."""
         with socket.create_server((LOOPBACK, 0)) as listener:
             self.port = listener.getsockname()[1]
-            thread = threading.Thread(target=self._accept, args=(listener,), daemon=True)
-            thread.start()
-            yield self
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join()
+            with ThreadPoolExecutor() as pool:
+                accepting = pool.submit(self._accept, listener, pool)
+                yield self
+                listener.shutdown(socket.SHUT_RDWR)
+                accepting.result()
 
-    def _accept(self, listener: socket.socket) -> None:
+    def _accept(self, listener: socket.socket, pool: ThreadPoolExecutor) -> None:
         with contextlib.suppress(OSError):  # the context has ended
             while True:
-                connection = listener.accept()[0]
-                with connection, contextlib.suppress(ConnectionError):
-                    self._respond(connection)
+                pool.submit(self._connected, listener.accept()[0])
+
+    def _connected(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(ConnectionError):
+            request = received(connection)
+            if request and NOBODYS.encode() not in request:
+                self._respond(connection)
 
     def _respond(self, connection: socket.socket) -> None:
-        request = b""
-        while b"\r\n\r\n" not in request and (data := connection.recv(65536)):
-            request += data
-        if not request:
-            return
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         head = (
             f"HTTP/1.1 200 OK\r\nContent-Type: {self.answer.content_type}\r\n"
