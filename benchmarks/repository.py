@@ -179,8 +179,9 @@ SLOW_PIECE = 1460
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How slowly a document comes: its first `size` bytes at `rate` bytes in a second, in pieces of `piece` bytes."""
+    """How slowly a document comes: after `pause` seconds its first `size` bytes, `rate` in a second, `piece` at a time."""
 
+    pause: float = PAUSE
     size: int = SLOW_BYTES
     rate: float = 1e6
     piece: int = SLOW_PIECE
@@ -229,7 +230,7 @@ class SlowRepository:
         )
         with self.answer.path.open("rb") as file:
             connection.sendall(head.encode() + file.read(self.answer.begin))
-            time.sleep(PAUSE)
+            time.sleep(self.pace.pause)
             begin = time.monotonic()
             self.began.append(begin)
             for at in range(0, self.pace.size, self.pace.piece):

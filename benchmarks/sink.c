@@ -4,11 +4,12 @@
  *
  * Opens CONNECTIONS to 127.0.0.1 and asks REPEATS times on each for TARGET; a * in it becomes the number of the request
  * on its connection, from 0 on. With PAUSE_BYTES, every connection stops reading after that many bytes of its first body
- * until all have, and then for PAUSE_MS: readers that stall together.
+ * until all have, and then for PAUSE_MS: readers that stall together. Those of a crowd have small receive buffers, since all
+ * sockets of a machine share the kernel's memory for them (tcp_mem).
  * Prints "SECONDS BYTES RESPONSES MEDIAN FIRST LATEST": the fourth in seconds from a request to the last byte of its response,
  * the last two when the first byte of a body came, on the first and on the last connection that had one, by CLOCK_MONOTONIC.
- * Anything but 200 with a Content-Length and exactly that many
- * bytes, or with chunks to the last one, ends with status 1. Chunk sizes and what else frames chunks are not counted.
+ * Anything but 200 with a Content-Length and exactly that many bytes, or with chunks to the last one, ends with status 1. Chunk
+ * sizes and what else frames chunks are not counted.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -21,7 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PIECE = 256 * 1024, HEAD = 16 * 1024, MOST = 1024 };
+enum { PIECE = 256 * 1024, HEAD = 16 * 1024, MOST = 1024, CROWD = 100 };
 
 struct reader {
     int fd;
@@ -189,9 +190,11 @@ int main(int argc, char **argv) {
     if (!durations) fail("calloc");
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(atoi(port))};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int room = PIECE / 2; /* doubled by the kernel */
     for (int i = 0; i < connections; i++) {
         readers[i].repeats = repeats;
         readers[i].fd = socket(AF_INET, SOCK_STREAM, 0);
+        if (connections > CROWD) setsockopt(readers[i].fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
         if (connect(readers[i].fd, (struct sockaddr *)&address, sizeof address)) fail("connect");
     }
     double start = now();
