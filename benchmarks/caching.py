@@ -1,7 +1,7 @@
 """Documents out of the cache, beside nginx that serves them from files and beside the gateway's own way to local files.
 
-The archive is a folder that is shared and kept on purpose (`read: fill`, `cache: true`), so that each hit asks it whether the
-file changed. A scenario counts only if every answer was a hit and nothing went wrong at the cache, as its own counts say.
+The archive is a repository, whose documents never change: a hit is answered without asking it. A scenario counts only if every
+answer was a hit and nothing went wrong at the cache, as its own counts say.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from functools import partial
 from typing import Any
 
 from benchmarks.clients import Reading, Request, WrongAnswer, many, stalled, verify
+from benchmarks.repository import as_file, origin, prepared
+from benchmarks.repository import source as repository_source
 from benchmarks.results import Goal, Result, Spread
 from benchmarks.rig import KIB, MIB, Contender, Document, Rig, binary, plain
 from benchmarks.scenarios import MEGABYTES, REQUESTS, Plan, Scenario, beside, settle, size_text
@@ -89,32 +91,31 @@ def encryption(rig: Rig) -> dict[str, Any]:
 
 
 @contextmanager
-def keeping(rig: Rig, cache: Mapping[str, Any], *, pinned: bool = True) -> Iterator[Keeping]:
-    """A gateway that keeps this run's files in this cache."""
+def keeping(rig: Rig, source: Mapping[str, Any], cache: Mapping[str, Any]) -> Iterator[Keeping]:
+    """A gateway that keeps the documents of this source in this cache."""
     admin = free_port()
     sections = {"cache": {"max_document": LARGEST, **cache}, "admin": {"host": LOOPBACK, "port": admin}}
-    source = rig.files() | {"read": "fill", "cache": True}
-    with rig.gateway("gateway-cache", source=source, sections=sections, pinned=pinned) as contender:
+    with rig.gateway("gateway-cache", source=source, sections=sections) as contender:
         yield Keeping(contender, admin)
         contender.check()
 
 
 @contextmanager
-def in_redis(rig: Rig, *, pinned: bool = True) -> Iterator[tuple[Keeping, RedisServer]]:
+def in_redis(rig: Rig, source: Mapping[str, Any]) -> Iterator[tuple[Keeping, RedisServer]]:
     """The same in a fresh Redis, encrypted. Redis has the client's processor: it is another machine in practice."""
-    with redis(rig.directory, before=rig.client_words if pinned else ()) as server:
+    with redis(rig.directory, before=rig.client_words) as server:
         cache = {"backend": "redis", "url": server.url, "encryption": encryption(rig)}
-        with keeping(rig, cache, pinned=pinned) as ours:
+        with keeping(rig, source, cache) as ours:
             yield ours, server
 
 
 @contextmanager
-def on_disk(rig: Rig, encrypted: bool) -> Iterator[Keeping]:
+def on_disk(rig: Rig, source: Mapping[str, Any], *, encrypted: bool) -> Iterator[Keeping]:
     """The same in a directory."""
     directory = rig.directory / f"cache-{'sealed' if encrypted else 'open'}"
     chosen = encryption(rig) if encrypted else {"mode": "none"}
     cache = {"backend": "disk", "directory": str(directory), "max_bytes": "1GiB", "encryption": chosen}
-    with keeping(rig, cache) as ours:
+    with keeping(rig, source, cache) as ours:
         yield ours
 
 
@@ -139,22 +140,30 @@ def local_files(goal: float) -> Peer:
 
 LOCAL_FILES = "local files"
 
-Cached = Callable[[Rig], AbstractContextManager[Keeping]]
+Cached = Callable[[Rig, Mapping[str, Any]], AbstractContextManager[Keeping]]
 
 
 @contextmanager
-def redis_alone(rig: Rig) -> Iterator[Keeping]:
-    with in_redis(rig) as (ours, _server):
+def redis_alone(rig: Rig, source: Mapping[str, Any]) -> Iterator[Keeping]:
+    with in_redis(rig, source) as (ours, _server):
         yield ours
+
+
+@contextmanager
+def kept(rig: Rig, cached: Cached, size: int) -> Iterator[tuple[Keeping, Document]]:
+    """A gateway that has a repository's document of this size in its cache."""
+    answer = prepared(rig, "xop", size)
+    document = as_file(rig, answer)
+    with origin(rig, answer) as far, cached(rig, repository_source(far.port)) as ours:
+        ours.keep(document)
+        yield ours, document
 
 
 def hits(name: str, title: str, cached: Cached, size: int, peer: Peer, *, connections: int | None = None) -> Scenario:
     """Requests per second from so many connections, or MB/s for one reader, beside a peer with the same document."""
 
     def measure(rig: Rig, plan: Plan) -> Result:
-        document = rig.document(size)
-        with cached(rig) as ours, peer.start(rig) as theirs:
-            ours.keep(document)
+        with kept(rig, cached, size) as (ours, document), peer.start(rig) as theirs:
             asked = {ours.contender: binary(ours.contender, document), theirs: peer.asked(theirs, document)}
             verify(asked[theirs])
             work, unit = (MEGABYTES, "MB/s") if connections is None else (REQUESTS, "requests/s")
@@ -181,7 +190,7 @@ def overhead(rig: Rig, plan: Plan) -> Result:
     """How much more memory Redis says that it uses than documents have bytes, in percent, for sizes from 1 MiB on."""
     values = []
     for size, count in ((MIB, 64), (MIB + 1, 64), (8 * MIB, 8), (plan.medium, 1)):
-        with in_redis(rig) as (ours, server):
+        with in_redis(rig, rig.files() | {"read": "fill", "cache": True}) as (ours, server):
             documents = [rig.document(size, f"letter-{number}") for number in range(count)]
             warm = rig.document(10 * KIB)
             ours.keep(warm)
@@ -206,9 +215,7 @@ def stalled_readers(representation: str) -> Scenario:
     """The memory that readers of a document in Redis cost who stop reading, above what the gateway had, for each."""
 
     def measure(rig: Rig, plan: Plan) -> Result:
-        document = rig.document(plan.medium)
-        with in_redis(rig) as (ours, _server):
-            ours.keep(document)
+        with kept(rig, redis_alone, plan.medium) as (ours, document):
             contender = ours.contender
             asked = binary(contender, document, representation)
             verify(asked)

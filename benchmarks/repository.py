@@ -87,6 +87,16 @@ def _prepared(directory: Path, packing: Packing, size: int) -> Answer:
     return Answer(path, response.headers["Content-Type"], stored, begin)
 
 
+def as_file(rig: Rig, answer: Answer) -> Document:
+    """The document of the answer, put among this run's files too."""
+    document = answer.document
+    path = rig.archive / f"{document.id}.pdf"
+    if not path.exists():
+        with path.open("wb") as file:
+            file.writelines(large(document.size).content.chunks())
+    return document
+
+
 @contextlib.contextmanager
 def origin(rig: Rig, answer: Answer) -> Iterator[Contender]:
     """nginx with `sendfile on` that answers every request, POST or GET, with this answer."""
@@ -104,16 +114,20 @@ def origin(rig: Rig, answer: Answer) -> Iterator[Contender]:
         contender.check()
 
 
-@contextlib.contextmanager
-def gateway(rig: Rig, port: int, *, sections: Mapping[str, Any] | None = None) -> Iterator[Contender]:
-    """The gateway with a repository at this port as its only source, and these other parts of its configuration."""
+def source(port: int) -> dict[str, Any]:
+    """A repository at this port as a source."""
     endpoint = {"alias": "a", "url": f"http://{LOOPBACK}:{port}/repository", "repository_unique_ids": [REPOSITORY]}
-    source = {
+    return {
         "adapter": "xds",
         "ids": {"scheme": "template", "pattern": f"^{REPOSITORY}^{{id}}"},
         "options": {"endpoints": [endpoint]},
     }
-    with rig.gateway("gateway-xds", source=source, pinned=False, sections=sections) as contender:
+
+
+@contextlib.contextmanager
+def gateway(rig: Rig, port: int, *, sections: Mapping[str, Any] | None = None) -> Iterator[Contender]:
+    """The gateway with a repository at this port as its only source, and these other parts of its configuration."""
+    with rig.gateway("gateway-xds", source=source(port), pinned=False, sections=sections) as contender:
         yield contender
 
 
