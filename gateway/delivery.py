@@ -198,6 +198,8 @@ async def _encoded(chunks: AsyncGenerator[bytes, None], envelope: Envelope) -> A
     async with aclosing(chunks):
         async for chunk in chunks:
             encoded, empty = stream.feed(chunk), False
+            # For as long as the reader takes it, the encoded piece alone is held.
+            del chunk
             if start:
                 encoded, start = start + encoded, b""
             if encoded:

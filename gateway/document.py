@@ -226,7 +226,10 @@ class StoredDocument(Document):
             async with aclosing(self.hit.chunks(whole)) as pieces:
                 async for piece in pieces:
                     position += len(piece)
-                    yield piece
+                    passed_on = [piece]
+                    # Not held here meanwhile: its reader may only need it in another form.
+                    del piece
+                    yield passed_on.pop()
         except Broken:
             pass
         if position < stop:
