@@ -153,10 +153,9 @@ def redis_alone(rig: Rig, source: Mapping[str, Any]) -> Iterator[Keeping]:
 def kept(rig: Rig, cached: Cached, size: int) -> Iterator[tuple[Keeping, Document]]:
     """A gateway that has a repository's document of this size in its cache."""
     answer = prepared(rig, "xop", size)
-    document = as_file(rig, answer)
     with origin(rig, answer) as far, cached(rig, repository_source(far.port)) as ours:
-        ours.keep(document)
-        yield ours, document
+        ours.keep(answer.document)
+        yield ours, answer.document
 
 
 def hits(name: str, title: str, cached: Cached, size: int, peer: Peer, *, connections: int | None = None) -> Scenario:
@@ -164,7 +163,8 @@ def hits(name: str, title: str, cached: Cached, size: int, peer: Peer, *, connec
 
     def measure(rig: Rig, plan: Plan) -> Result:
         with kept(rig, cached, size) as (ours, document), peer.start(rig) as theirs:
-            asked = {ours.contender: binary(ours.contender, document), theirs: peer.asked(theirs, document)}
+            file = as_file(rig, prepared(rig, "xop", size))
+            asked = {ours.contender: binary(ours.contender, document), theirs: peer.asked(theirs, file)}
             verify(asked[theirs])
             work, unit = (MEGABYTES, "MB/s") if connections is None else (REQUESTS, "requests/s")
             with ours.hitting():

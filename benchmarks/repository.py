@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -88,8 +88,8 @@ def _prepared(directory: Path, packing: Packing, size: int) -> Answer:
 
 
 def as_file(rig: Rig, answer: Answer) -> Document:
-    """The document of the answer, put among this run's files too."""
-    document = answer.document
+    """The document of the answer among this run's files, under a name that tells its size: its id does not."""
+    document = replace(answer.document, id=f"repository-{answer.document.size}")
     path = rig.archive / f"{document.id}.pdf"
     if not path.exists():
         with path.open("wb") as file:
