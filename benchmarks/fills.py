@@ -142,7 +142,7 @@ Figures = Callable[[Misses], Mapping[str, Spread]]
 
 SCENARIOS: dict[str, Scenario] = {
     "misses-opens": scenario(
-        "misses-opens", "reads of the archive", "", 0, Goal(1, at_least=False), lambda found: found.opens
+        "misses-opens", "how often the archive is read", "times", 0, Goal(1, at_least=False), lambda found: found.opens
     ),
     "misses-first": scenario(
         "misses-first", "last reader's first byte after the first one's", "ms", 0, Goal(20, at_least=False),
