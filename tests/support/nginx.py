@@ -21,7 +21,7 @@ daemon off;
 worker_processes 1;
 pid nginx.pid;
 error_log stderr warn;
-events {{ worker_connections 1024; }}
+events {{ worker_connections {connections}; }}
 http {{
     access_log off;
     client_body_temp_path body;
@@ -53,13 +53,20 @@ class Nginx:
 
 
 @contextmanager
-def nginx(directory: Path, *, server: str, http: str = "", before: tuple[str, ...] = ()) -> Iterator[Nginx]:
-    """nginx with these statements in its `server` and `http` blocks; `before` are words put before its command."""
+def nginx(
+    directory: Path, *, server: str, http: str = "", before: tuple[str, ...] = (), connections: int = 1024
+) -> Iterator[Nginx]:
+    """nginx with these statements in its `server` and `http` blocks; `before` are words put before its command.
+
+    `connections` is how many it may have, those to where it asks included.
+    """
     program = require("nginx")
     directory.mkdir(parents=True, exist_ok=True)
     port = free_port()
     configuration = directory / "nginx.conf"
-    configuration.write_text(CONFIGURATION.format(user=_user(), host=LOOPBACK, port=port, http=http, server=server))
+    configuration.write_text(
+        CONFIGURATION.format(user=_user(), host=LOOPBACK, port=port, http=http, server=server, connections=connections)
+    )
     command: list[str | Path] = [*before, program, "-p", directory, "-c", configuration, "-e", "stderr"]
     with running("nginx", command, log=directory / "nginx.log", ready=port_ready(port)) as process:
         yield Nginx(process, port)
