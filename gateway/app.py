@@ -54,6 +54,12 @@ PROBE_SECONDS = 10.0
 MAX_THREADS = 32
 """Threads of one source: more would only queue on the same share."""
 
+BACKLOG = 4096
+"""Connections that may wait to be accepted; Linux grants as many as its `net.core.somaxconn`, which is the same by default.
+
+Whoever comes when they are full is not told: its request is lost, and sent again after seconds.
+"""
+
 Progress = Callable[[str, int, int, int], None]
 """Called with a source's name and its manifest's rows read, bytes read and bytes in all."""
 
@@ -271,7 +277,7 @@ class _Listener:
 async def _listen(stack: AsyncExitStack, server: web.Server, host: str, port: int) -> _Listener:
     """Bind and accept; on leaving, open connections are ended."""
     loop = asyncio.get_running_loop()
-    listener = await loop.create_server(server, host, port, backlog=512)
+    listener = await loop.create_server(server, host, port, backlog=BACKLOG)
     stack.push_async_callback(server.shutdown, 1.0)
     stack.callback(listener.close)
     bound = listener.sockets[0].getsockname()

@@ -98,9 +98,15 @@ class Delivery:
     async def _send_pieces(
         self, request: web.BaseRequest, reply: Reply, pieces: AsyncGenerator[bytes, None]
     ) -> tuple[web.StreamResponse, int]:
-        piece: bytes | None = await anext(pieces, None)
         response = _Body(status=reply.status, headers=reply.headers)
+        # The head is made before there is anything to send, and leaves with the first byte.
         writer = cast(StreamWriter, await response.prepare(request))
+        try:
+            piece: bytes | None = await anext(pieces, None)
+        except BaseException:
+            # Nothing was sent: whatever is answered instead has a length.
+            writer.chunked = False
+            raise
         sent = 0
         try:
             while piece is not None:
@@ -192,6 +198,8 @@ async def _encoded(chunks: AsyncGenerator[bytes, None], envelope: Envelope) -> A
     async with aclosing(chunks):
         async for chunk in chunks:
             encoded, empty = stream.feed(chunk), False
+            # For as long as the reader takes it, the encoded piece alone is held.
+            del chunk
             if start:
                 encoded, start = start + encoded, b""
             if encoded:

@@ -33,7 +33,7 @@ http {{
     keepalive_requests 1000000;
 {http}
     server {{
-        listen {host}:{port};
+        listen {host}:{port}{tls};
 {server}
     }}
 }}
@@ -53,13 +53,19 @@ class Nginx:
 
 
 @contextmanager
-def nginx(directory: Path, *, server: str, http: str = "", before: tuple[str, ...] = ()) -> Iterator[Nginx]:
-    """nginx with these statements in its `server` and `http` blocks; `before` are words put before its command."""
+def nginx(
+    directory: Path, *, server: str, http: str = "", before: tuple[str, ...] = (), tls: bool = False
+) -> Iterator[Nginx]:
+    """nginx with these statements in its `server` and `http` blocks; `before` are words put before its command.
+
+    With `tls` it speaks nothing else, by the certificate that `server` names.
+    """
     program = require("nginx")
     directory.mkdir(parents=True, exist_ok=True)
     port = free_port()
     configuration = directory / "nginx.conf"
-    configuration.write_text(CONFIGURATION.format(user=_user(), host=LOOPBACK, port=port, http=http, server=server))
+    words = {"user": _user(), "host": LOOPBACK, "port": port, "tls": " ssl" if tls else ""}
+    configuration.write_text(CONFIGURATION.format(**words, http=http, server=server))
     command: list[str | Path] = [*before, program, "-p", directory, "-c", configuration, "-e", "stderr"]
     with running("nginx", command, log=directory / "nginx.log", ready=port_ready(port)) as process:
         yield Nginx(process, port)
