@@ -66,18 +66,13 @@ async def test_a_late_fault_resets_the_connection_and_writes_nothing_else(fault:
         assert "detail" in line
 
 
-@pytest.mark.parametrize("size", [10, None], ids=["of known size", "of unknown size"])
 @pytest.mark.parametrize("form", FORMS)
-async def test_a_fault_before_the_first_byte_is_an_outcome_and_the_connection_lives(
-    form: str, size: int | None
-) -> None:
-    scripts = {"a": Script([Corrupt("at once")], size=size), "b": Script([b"next"])}
+async def test_a_fault_before_the_first_byte_is_an_outcome_and_the_connection_lives(form: str) -> None:
+    scripts = {"a": Script([Corrupt("at once")], size=10), "b": Script([b"next"])}
     async with service({"letters": scripted(scripts)}) as at, connect(at.host, at.port) as connection:
         await connection.send(request(f"/R4/Binary/a{FORMS[form]}"))
         answer = await connection.answer()
         assert answer.status == 502
-        assert answer.field("Transfer-Encoding") is None
-        assert int(answer.field("Content-Length") or 0) == len(answer.body) > 0
         await connection.send(request("/R4/Binary/b"))
         assert (await connection.answer()).body == b"next"
 
