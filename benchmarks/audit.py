@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import statistics
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from benchmarks.clients import Request, many, verify
 from benchmarks.results import Goal, Result, Spread, in_turns
@@ -21,7 +17,6 @@ REPEATS = 400
 """Reads of one reader whose median is one figure."""
 
 BARE = "gateway without audit"
-SYNC = "one append and fdatasync"
 
 
 @contextlib.contextmanager
@@ -58,30 +53,11 @@ def wait(rig: Rig, plan: Plan) -> Result:
         def median(one: Request) -> float:
             return rig.sink.read(one, repeats=REPEATS).median * 1e3
 
-        reads = {name: partial(median, one) for name, one in asked.items()}
-        waits = in_turns(plan.rounds, reads | {SYNC: partial(sync_ms, rig.directory / "appended")})
+        waits = in_turns(plan.rounds, {name: partial(median, one) for name, one in asked.items()})
     pairs = zip(waits[recorded.name].values, waits[BARE].values, strict=True)
     added = Spread(tuple(with_trail - without for with_trail, without in pairs))
     title = "durable audit: what one reader waits longer, median, 10 KiB"
-    figures = {"gateway": added, SYNC: waits[SYNC]}
-    return Result(
-        "audit-wait", title, "ms", 2, figures, [Goal(1, at_least=False)], {SYNC: "of which nothing is the gateway's"}
-    )
-
-
-def sync_ms(path: Path) -> float:
-    """The median of appending 700 bytes and making them durable on this disk: what no durable record can do without."""
-    times = []
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        for _ in range(REPEATS // 4):
-            began = time.perf_counter()
-            os.write(descriptor, bytes(700))
-            os.fdatasync(descriptor)
-            times.append(time.perf_counter() - began)
-    finally:
-        os.close(descriptor)
-    return statistics.median(times) * 1e3
+    return Result("audit-wait", title, "ms", 2, {"gateway": added}, [Goal(1, at_least=False)])
 
 
 SCENARIOS: dict[str, Scenario] = {"audit-rate": throughput, "audit-wait": wait}

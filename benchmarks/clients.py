@@ -47,8 +47,7 @@ class Request:
 class Reading:
     """How long it took to read how much: seconds, body bytes, responses, seconds of the median response if known.
 
-    `first` and `latest` are when the first byte of a body came, by `time.monotonic`, if known: on the first and on the last
-    connection that had one.
+    `first` is when the first byte of a body came, by `time.monotonic`, if known.
     """
 
     seconds: float
@@ -56,7 +55,6 @@ class Reading:
     responses: int
     median: float = math.nan
     first: float = math.nan
-    latest: float = math.nan
 
 
 def compiled(name: str, directory: Path) -> Path:
@@ -92,8 +90,8 @@ class Sink:
         done = subprocess.run([*self.before, self.program, *map(str, options)], capture_output=True, text=True)
         if done.returncode:
             raise WrongAnswer(f"{asked.target}: {done.stderr.strip()}")
-        seconds, size, responses, *times = done.stdout.split()
-        return Reading(float(seconds), int(size), int(responses), *map(float, times))
+        seconds, size, responses, median, first = done.stdout.split()
+        return Reading(float(seconds), int(size), int(responses), float(median), float(first))
 
 
 @contextlib.contextmanager

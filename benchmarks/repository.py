@@ -9,20 +9,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
-import re
 import shutil
 import socket
 import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
-from adapters.xds.probe import NOBODYS
 from benchmarks.clients import PIECE, Request, WrongAnswer
 from benchmarks.rig import Contender, Document, Rig
 from gateway.demo.xds import PERSONALITIES, REPOSITORY, FakeRepository, large
@@ -87,16 +85,6 @@ def _prepared(directory: Path, packing: Packing, size: int) -> Answer:
     return Answer(path, response.headers["Content-Type"], stored, begin)
 
 
-def as_file(rig: Rig, answer: Answer) -> Document:
-    """The document of the answer among this run's files, under a name that tells its size: its id does not."""
-    document = replace(answer.document, id=f"repository-{answer.document.size}")
-    path = rig.archive / f"{document.id}.pdf"
-    if not path.exists():
-        with path.open("wb") as file:
-            file.writelines(large(document.size).content.chunks())
-    return document
-
-
 @contextlib.contextmanager
 def origin(rig: Rig, answer: Answer) -> Iterator[Contender]:
     """nginx with `sendfile on` that answers every request, POST or GET, with this answer."""
@@ -114,20 +102,16 @@ def origin(rig: Rig, answer: Answer) -> Iterator[Contender]:
         contender.check()
 
 
-def source(port: int) -> dict[str, Any]:
-    """A repository at this port as a source."""
+@contextlib.contextmanager
+def gateway(rig: Rig, port: int) -> Iterator[Contender]:
+    """The gateway with a repository at this port as its only source."""
     endpoint = {"alias": "a", "url": f"http://{LOOPBACK}:{port}/repository", "repository_unique_ids": [REPOSITORY]}
-    return {
+    source = {
         "adapter": "xds",
         "ids": {"scheme": "template", "pattern": f"^{REPOSITORY}^{{id}}"},
         "options": {"endpoints": [endpoint]},
     }
-
-
-@contextlib.contextmanager
-def gateway(rig: Rig, port: int, *, sections: Mapping[str, Any] | None = None) -> Iterator[Contender]:
-    """The gateway with a repository at this port as its only source, and these other parts of its configuration."""
-    with rig.gateway("gateway-xds", source=source(port), pinned=False, sections=sections) as contender:
+    with rig.gateway("gateway-xds", source=source, pinned=False) as contender:
         yield contender
 
 
@@ -167,20 +151,6 @@ def passed_on(contender: Contender, answer: Answer) -> Request:
     return Request(contender.port, "/", size, digest)
 
 
-def received(connection: socket.socket) -> bytes:
-    """One request with its body; b"" where the other side has nothing to ask."""
-    request = b""
-    while b"\r\n\r\n" not in request:
-        if not (data := connection.recv(65536)):
-            return b""
-        request += data
-    head, _, body = request.partition(b"\r\n\r\n")
-    length = re.search(rb"\r\nContent-Length: *(\d+)", head, re.IGNORECASE)
-    while length is not None and len(body) < int(length[1]) and (data := connection.recv(65536)):
-        body += data
-    return head + body
-
-
 # --- a repository that takes its time --------------------------------------------------------------------------------
 
 PAUSE = 0.1
@@ -191,26 +161,14 @@ SLOW_PIECE = 1460
 """How much of a document comes at a megabyte per second, as from a line of 8 Mbit/s, and in pieces of what size."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How slowly a document comes: after `pause` seconds its first `size` bytes, `rate` in a second, `piece` at a time."""
-
-    pause: float = PAUSE
-    size: int = SLOW_BYTES
-    rate: float = 1e6
-    piece: int = SLOW_PIECE
-
-
 @dataclass(slots=True)
 class SlowRepository:
-    """Answers everything with one answer: its beginning at once, a pause, then the document at its pace.
+    """Answers everything with one answer: its beginning at once, a pause, then the document, its first megabyte slowly.
 
-    A probe, which asks for nobody's document, gets no answer and is not counted.
     `port` is where it listens; `began` holds, for each answer, when the document's first byte left (`time.monotonic`).
     """
 
     answer: Answer
-    pace: Pace = Pace()
     began: list[float] = field(default_factory=list)
     port: int = 0
 
@@ -219,24 +177,25 @@ class SlowRepository:
         """Listen while the context lasts."""
         with socket.create_server((LOOPBACK, 0)) as listener:
             self.port = listener.getsockname()[1]
-            with ThreadPoolExecutor() as pool:
-                accepting = pool.submit(self._accept, listener, pool)
-                yield self
-                listener.shutdown(socket.SHUT_RDWR)
-                accepting.result()
+            thread = threading.Thread(target=self._accept, args=(listener,), daemon=True)
+            thread.start()
+            yield self
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
-    def _accept(self, listener: socket.socket, pool: ThreadPoolExecutor) -> None:
+    def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):  # the context has ended
             while True:
-                pool.submit(self._connected, listener.accept()[0])
-
-    def _connected(self, connection: socket.socket) -> None:
-        with connection, contextlib.suppress(ConnectionError):
-            request = received(connection)
-            if request and NOBODYS.encode() not in request:
-                self._respond(connection)
+                connection = listener.accept()[0]
+                with connection, contextlib.suppress(ConnectionError):
+                    self._respond(connection)
 
     def _respond(self, connection: socket.socket) -> None:
+        request = b""
+        while b"\r\n\r\n" not in request and (data := connection.recv(65536)):
+            request += data
+        if not request:
+            return
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         head = (
             f"HTTP/1.1 200 OK\r\nContent-Type: {self.answer.content_type}\r\n"
@@ -244,10 +203,10 @@ class SlowRepository:
         )
         with self.answer.path.open("rb") as file:
             connection.sendall(head.encode() + file.read(self.answer.begin))
-            time.sleep(self.pace.pause)
+            time.sleep(PAUSE)
             begin = time.monotonic()
             self.began.append(begin)
-            for at in range(0, self.pace.size, self.pace.piece):
-                time.sleep(max(0.0, begin + at / self.pace.rate - time.monotonic()))
-                connection.sendall(file.read(self.pace.piece))
+            for at in range(0, SLOW_BYTES, SLOW_PIECE):
+                time.sleep(max(0.0, begin + at / 1e6 - time.monotonic()))
+                connection.sendall(file.read(SLOW_PIECE))
             connection.sendfile(file, file.tell())

@@ -123,7 +123,7 @@ class Result:
             if name in (OURS, goal.peer):
                 yield f"{name} {cost}"
             elif name not in peers:
-                yield ", ".join(filter(None, (f"{name} {self._figure(name)}", cost)))
+                yield f"{name} {self._figure(name)}, {cost}"
 
 
 HEADINGS = ["what", "gateway", "peer", "ratio", "goal", "", "processor time"]

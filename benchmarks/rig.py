@@ -99,14 +99,6 @@ class Rig:
             self.documents[id] = Document(id, size, digest.digest())
         return self.documents[id]
 
-    def files(self) -> dict[str, Any]:
-        """This run's archive as a source of files."""
-        return {
-            "adapter": "filesystem",
-            "ids": {"scheme": "template", "pattern": "{id}.pdf"},
-            "options": {"root": str(self.archive)},
-        }
-
     @contextlib.contextmanager
     def gateway(
         self,
@@ -115,22 +107,21 @@ class Rig:
         label: str = OURS,
         source: Mapping[str, Any] | None = None,
         auth: Mapping[str, Any] | None = None,
-        sections: Mapping[str, Any] | None = None,
         pinned: bool = True,
         audit: bool = False,
     ) -> Iterator[Contender]:
         """The gateway through its own command, with one source: this run's archive as files, unless another is given.
 
-        `label` is the contender's name where a gateway is measured beside another one, `sections` are further parts of its
-        configuration. With `audit` it keeps a trail in a folder of its own, else none.
+        `label` is the contender's name where a gateway is measured beside another one. With `audit` it keeps a trail in a
+        folder of its own, else none.
         """
-        trail = {"directory": str(self.directory / name / "audit")} if audit else {"mode": "none"}
-        configuration = {
-            "auth": auth or {"mode": "none"},
-            "audit": trail,
-            "sources": {"letters": source or self.files()},
-            **(sections or {}),
+        files = {
+            "adapter": "filesystem",
+            "ids": {"scheme": "template", "pattern": "{id}.pdf"},
+            "options": {"root": str(self.archive)},
         }
+        trail = {"directory": str(self.directory / name / "audit")} if audit else {"mode": "none"}
+        configuration = {"auth": auth or {"mode": "none"}, "audit": trail, "sources": {"letters": source or files}}
         before = self.server_words if pinned else ()
         with serving(configuration, self.directory / name, before=before) as service:
             contender = Contender(label, service.pid, service.port)

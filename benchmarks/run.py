@@ -17,7 +17,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import audit, caching, fills, scenarios, security, smb, xds
+from benchmarks import audit, scenarios, security, smb, xds
 from benchmarks.machine import description
 from benchmarks.results import Result, footer, markdown, spliced
 from benchmarks.rig import Rig
@@ -34,8 +34,6 @@ GROUPS = {
     "audit": audit.SCENARIOS,
     "shares": smb.SCENARIOS,
     "xds": xds.SCENARIOS,
-    "caches": caching.SCENARIOS,
-    "misses": fills.SCENARIOS,
 }
 EVERY = {name: scenario for group in GROUPS.values() for name, scenario in group.items()}
 
@@ -44,9 +42,7 @@ def needed(name: str) -> tuple[str, ...]:
     """The programs that a scenario starts and may not find."""
     if name in smb.SCENARIOS:
         return ("smbd", "smbclient", "smbstatus", "rclone")
-    if name in caching.SCENARIOS:
-        return ("nginx", "wrk", "redis-server")
-    return ("nginx",) if name in xds.SCENARIOS or name in fills.SCENARIOS else ("nginx", "wrk")
+    return ("nginx",) if name in xds.SCENARIOS else ("nginx", "wrk")
 
 
 def arguments() -> argparse.Namespace:

@@ -55,7 +55,7 @@ Readers = Mapping[Measured, Callable[[], Reading]]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much of everything: rounds, bytes, seconds, readers. The last of them for a share, a repository, and fills."""
+    """How much of everything: rounds, bytes, seconds, readers. The last of them for a share, and a repository."""
 
     rounds: int = 9
     large: int = GIB
@@ -68,7 +68,6 @@ class Plan:
     letters: int = 500
     stalled: int = 50
     retrieved: int = 300_000_000
-    crowd: int = 1000
 
 
 QUICK = Plan(

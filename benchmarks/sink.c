@@ -4,12 +4,10 @@
  *
  * Opens CONNECTIONS to 127.0.0.1 and asks REPEATS times on each for TARGET; a * in it becomes the number of the request
  * on its connection, from 0 on. With PAUSE_BYTES, every connection stops reading after that many bytes of its first body
- * until all have, and then for PAUSE_MS: readers that stall together. Those of a crowd have small receive buffers, since all
- * sockets of a machine share the kernel's memory for them (tcp_mem).
- * Prints "SECONDS BYTES RESPONSES MEDIAN FIRST LATEST": the fourth in seconds from a request to the last byte of its response,
- * the last two when the first byte of a body came, on the first and on the last connection that had one, by CLOCK_MONOTONIC.
- * Anything but 200 with a Content-Length and exactly that many bytes, or with chunks to the last one, ends with status 1. Chunk
- * sizes and what else frames chunks are not counted.
+ * until all have, and then for PAUSE_MS: readers that stall together.
+ * Prints "SECONDS BYTES RESPONSES MEDIAN FIRST": the fourth in seconds from a request to the last byte of its response, the
+ * last when the first byte of a body came, by CLOCK_MONOTONIC. Anything but 200 with a Content-Length and exactly that many
+ * bytes, or with chunks to the last one, ends with status 1. Chunk sizes and what else frames chunks are not counted.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -22,14 +20,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PIECE = 256 * 1024, HEAD = 16 * 1024, MOST = 1024, CROWD = 100 };
+enum { PIECE = 256 * 1024, HEAD = 16 * 1024, MOST = 1024 };
 
 struct reader {
     int fd;
     int repeats;         /* requests still to be answered, this one included */
     double asked;        /* when the present one was */
     int in_body, paused; /* where it stands */
-    int begun;           /* whether it ever had a byte of a body */
     long left, taken;    /* bytes of the present body; of a chunked one, `left` are the present chunk's */
     int chunked, line;   /* its framing; characters of the present line, between chunks */
     int last, ended;     /* the chunk of size 0 was there; so was the empty line after it */
@@ -43,7 +40,7 @@ static const char *port, *target, *accepted;
 static long total, responses, pause_bytes;
 static int paused, waited, repeats;
 static double *durations; /* seconds of each response */
-static double first, latest; /* when the first byte of a body came, on the first and on the last connection */
+static double first;      /* when the first byte of a body came */
 
 static void fail(const char *what) {
     perror(what);
@@ -101,11 +98,7 @@ static void take(struct reader *r, const char *data, long length) {
             continue;
         }
         long part = r->chunked && r->left < length ? r->left : length;
-        if (!r->begun) {
-            r->begun = 1;
-            latest = now();
-            if (!first) first = latest;
-        }
+        if (!first) first = now();
         r->left -= part;
         r->taken += part;
         total += part;
@@ -190,11 +183,9 @@ int main(int argc, char **argv) {
     if (!durations) fail("calloc");
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(atoi(port))};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int room = PIECE / 2; /* doubled by the kernel */
     for (int i = 0; i < connections; i++) {
         readers[i].repeats = repeats;
         readers[i].fd = socket(AF_INET, SOCK_STREAM, 0);
-        if (connections > CROWD) setsockopt(readers[i].fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
         if (connect(readers[i].fd, (struct sockaddr *)&address, sizeof address)) fail("connect");
     }
     double start = now();
@@ -220,7 +211,6 @@ int main(int argc, char **argv) {
     }
     double seconds = now() - start;
     qsort(durations, responses, sizeof *durations, ascending);
-    printf("%.6f %ld %ld %.7f %.6f %.6f\n", seconds, total, responses, durations[responses / 2], first,
-           latest);
+    printf("%.6f %ld %ld %.7f %.6f\n", seconds, total, responses, durations[responses / 2], first);
     return 0;
 }

@@ -181,12 +181,17 @@ class FilledDocument(Document):
         size = self.facts.size
         return await self.reader.whole() if size is not None and size <= SMALL else None
 
-    def chunks(self, span: Span | None = None) -> AsyncGenerator[bytes, None]:
+    async def chunks(self, span: Span | None = None) -> AsyncGenerator[bytes, None]:
         fill = self.reader.fill
         if span is not None and fill.tethered and fill.source.capabilities.spans:
             # Reading past everything before the part would keep the archive busy for nothing.
-            return self._part(span)
-        return self.reader.chunks(*_ends(span))
+            async with aclosing(self._part(span)) as pieces:
+                async for piece in pieces:
+                    yield piece
+            return
+        async with aclosing(self.reader.chunks(*_ends(span))) as pieces:
+            async for piece in pieces:
+                yield piece
 
     async def _part(self, span: Span) -> AsyncGenerator[bytes, None]:
         """A part of a document that is too large to be spooled, asked from the archive by itself."""
@@ -226,10 +231,7 @@ class StoredDocument(Document):
             async with aclosing(self.hit.chunks(whole)) as pieces:
                 async for piece in pieces:
                     position += len(piece)
-                    passed_on = [piece]
-                    # Not held here meanwhile: its reader may only need it in another form.
-                    del piece
-                    yield passed_on.pop()
+                    yield piece
         except Broken:
             pass
         if position < stop:

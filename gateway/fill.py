@@ -146,7 +146,7 @@ class Fill:
                 raise self.failure.with_traceback(None)
             if position < self.held.size:
                 try:
-                    return self.held.latest(position, most) or await self.held.piece(position, most)
+                    return await self.held.piece(position, most)
                 except Unavailable as error:
                     raise blamed(error, self.source.name) from error.__cause__
             if self.ended:
@@ -219,9 +219,6 @@ class Fill:
     async def _read(self) -> None:
         async with aclosing(self._mended.chunks()) as chunks:
             async for chunk in chunks:
-                if self.told and not self.held.size:
-                    # Whoever waits gets ready meanwhile: then the first bytes find all of them waiting for nothing else.
-                    await asyncio.sleep(0)
                 await self._accept(chunk)
 
     def _open(self, descriptor: Descriptor) -> None:

@@ -26,6 +26,7 @@ class Held:
         self._window: deque[bytes] = deque()
         self._window_start = 0
         self._latest = b""
+        # Readers at the edge share the last piece instead of reading it back.
 
     async def spool(self, chunk: bytes) -> bool:
         """Keep `chunk` for good; False when there is no room for it, and nothing was kept."""
@@ -51,15 +52,13 @@ class Held:
         while self._window and self._window_start + len(self._window[0]) <= position:
             self._window_start += len(self._window.popleft())
 
-    def latest(self, position: int, most: int) -> bytes:
-        """The piece that was spooled last, if it is just what is wanted: readers at the edge share it."""
-        latest = self._latest
-        return latest if position == self.entry.size - len(latest) and len(latest) <= most else b""
-
     async def piece(self, position: int, most: int) -> bytes:
         """Up to `most` of the bytes at `position`, which came already. Raises `Unavailable` when they are gone."""
         if position >= self.entry.size:
             return self._passing(position, most)
+        latest = self._latest
+        if position == self.entry.size - len(latest) and len(latest) <= most:
+            return latest
         return await self.read(position, min(PIECE, most))
 
     async def read(self, position: int, length: int) -> bytes:

@@ -13,7 +13,7 @@ import asyncio
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
 from adapters.contract import Span
@@ -28,10 +28,7 @@ STAGING_SECONDS = 120
 """How long an entry that is being written stays when its writer dies."""
 
 AHEAD = 1
-"""Chunks on their way while a reader works on one."""
-
-STILL = 0.5
-"""Seconds after which a reader that still works on one is not read ahead for any more."""
+"""Chunks on their way while a reader works on one: 512 KiB for a reader that stands still."""
 
 UNDER_WAY = 2
 """Chunks that a writer has sent and not heard of."""
@@ -80,39 +77,30 @@ class RedisHit(Hit):
         stop = self.record.size if span.stop is None else span.stop
         if span.start >= stop:
             return
-        loop = asyncio.get_running_loop()
-        wanted = iter(range(span.start // CHUNK, -(-stop // CHUNK)))
-        ahead: deque[_Asked] = deque()
+        numbers = range(span.start // CHUNK, -(-stop // CHUNK))
+        ahead: deque[asyncio.Future[Call] | bytes] = deque()
         try:
-            while self._read_ahead(ahead, wanted):
+            following = iter(numbers)
+            for number in numbers:
                 if self._closed:
                     raise Broken("the entry was closed")
-                piece = [await self._piece(ahead.popleft(), span.start, stop)]
-                still = loop.call_later(STILL, _drop, ahead)
-                # Not held here meanwhile: its reader may only need it in another form.
-                yield piece.pop()
-                still.cancel()
+                while len(ahead) <= AHEAD and (wanted := next(following, None)) is not None:
+                    ahead.append(self._ask(wanted))
+                answer = ahead.popleft()
+                chunk = answer if isinstance(answer, bytes) else await self._opened(number, answer)
+                begin = number * CHUNK
+                low, high = max(span.start - begin, 0), min(stop - begin, len(chunk))
+                piece = chunk if (low, high) == (0, len(chunk)) else chunk[low:high]
+                del answer, chunk
+                yield piece
+                del piece
         except Fault as fault:
             self._fault(fault)
             raise Broken(f"Redis went away ({fault.kind})") from None
         finally:
-            _drop(ahead)
-
-    def _read_ahead(self, ahead: deque[_Asked], wanted: Iterator[int]) -> bool:
-        """Ask for the next chunk and those behind it; whether there is one."""
-        while len(ahead) <= AHEAD and (number := next(wanted, None)) is not None:
-            ahead.append(_Asked(number, self._ask(number)))
-        return bool(ahead)
-
-    async def _piece(self, asked: _Asked, start: int, stop: int) -> bytes:
-        """The bytes of a chunk that lie between `start` and `stop`."""
-        number = asked.number
-        answer = asked.answer or self._ask(number)
-        asked.answer = None
-        chunk = answer if isinstance(answer, bytes) else await self._opened(number, answer)
-        begin = number * CHUNK
-        low, high = max(start - begin, 0), min(stop - begin, len(chunk))
-        return chunk if (low, high) == (0, len(chunk)) else chunk[low:high]
+            for one in ahead:
+                if not isinstance(one, bytes):
+                    one.cancel()
 
     def _ask(self, number: int) -> asyncio.Future[Call] | bytes:
         if number == 0 and self._first is not None:
@@ -124,30 +112,15 @@ class RedisHit(Hit):
         return self._place.link.call(("HMGET", self._place.key, "m", number), weight=CHUNK_WEIGHT)
 
     async def _opened(self, number: int, answer: asyncio.Future[Call]) -> bytes:
+        reply = (await answer).replies[0]
         try:
-            head, sealed = (await answer).replies[0]
+            head, sealed = reply
             if head == self._place.head and sealed is not None:
                 return self._sealer.open(number, sealed)
         except (Broken, TypeError, ValueError):
             self._damaged()
             raise Broken("a part that is not what was stored there") from None
         raise Broken("the entry was evicted or replaced")
-
-
-@dataclass(slots=True, eq=False)
-class _Asked:
-    """A chunk that was asked for; `answer` is None where it was given up again."""
-
-    number: int
-    answer: asyncio.Future[Call] | bytes | None
-
-
-def _drop(ahead: Iterable[_Asked]) -> None:
-    """Give up what was asked for: whoever still wants it asks again."""
-    for asked in ahead:
-        if isinstance(asked.answer, asyncio.Future):
-            asked.answer.cancel()
-        asked.answer = None
 
 
 @dataclass(frozen=True, slots=True)

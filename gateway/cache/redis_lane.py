@@ -5,7 +5,7 @@ leaves changes nothing on the connection, its reply is read and thrown away, so 
 A connection is never put in order again: at the first doubt it is closed and everything that waits on it fails.
 
 `redis-py` sets connections up; from then on the transport is this module's, since its own way of reading costs ten times
-as much for each small reply. What arrives is taken apart by `redis_replies`.
+as much for each small reply.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import hiredis
 
 from gateway.cache import redis_faults
 from gateway.cache.redis_faults import Fault
-from gateway.cache.redis_replies import Garbled, Replies
 from gateway.resilience import Permit
 
 LARGEST_REPLY = 1 << 20
@@ -37,6 +36,8 @@ IDLE = 15.0
 
 Command = tuple[Any, ...]
 """A command and its arguments: text, bytes or numbers."""
+
+_MORE = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class Call:
             future.set_exception(fault)
 
 
-class Lane(asyncio.BufferedProtocol):
+class Lane(asyncio.Protocol):
     """A connection in use. `timeout` is in seconds; `room` is called when calls were answered, `gone` once at the end."""
 
     def __init__(
@@ -111,9 +112,10 @@ class Lane(asyncio.BufferedProtocol):
         self._room = room
         self._gone = gone
         self._loop = asyncio.get_running_loop()
-        self._replies = Replies()
+        self._reader = hiredis.Reader(notEnoughData=_MORE)
         self._waiting: deque[Call] = deque()
         self._received = 0
+        self._incomplete = 0
         self._closed = False
         self._transport.set_protocol(self)
         self._heard = self._alarm_at = self._loop.time()
@@ -146,19 +148,19 @@ class Lane(asyncio.BufferedProtocol):
 
     # --- what asyncio calls ----------------------------------------------------------------------------------------
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self._replies.room()
-
-    def buffer_updated(self, count: int) -> None:
-        self._received += count
+    def data_received(self, data: bytes) -> None:
+        self._received += len(data)
+        self._incomplete += len(data)
         self._heard = self._loop.time()
         try:
-            for reply in self._replies.take(count):
+            self._reader.feed(data)
+            while (reply := self._reader.gets()) is not _MORE:
+                self._incomplete = self._reader.len()
                 self._take(reply)
-        except Garbled:
+        except (hiredis.ProtocolError, hiredis.HiredisError, MemoryError):
             self.close(redis_faults.GARBAGE)
             return
-        if self._replies.incomplete > LARGEST_REPLY:
+        if self._incomplete > LARGEST_REPLY:
             self.close(redis_faults.GARBAGE)
         elif not self._closed:
             self._room()
@@ -173,8 +175,7 @@ class Lane(asyncio.BufferedProtocol):
 
     def _take(self, reply: Any) -> None:
         if not self._waiting:
-            # A reply that nobody asked for.
-            raise Garbled
+            raise hiredis.ProtocolError("a reply that nobody asked for")
         call = self._waiting[0]
         call.replies.append(reply)
         if type(reply) is hiredis.ReplyError and call.fault is None:

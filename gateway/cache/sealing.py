@@ -23,7 +23,6 @@ from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from pydantic_core import from_json
 
 from adapters.contract import Descriptor, Digest
 from gateway.cache import Broken, Key, Record
@@ -35,9 +34,6 @@ SEALED_CHUNK = (1 << 18) - 64
 
 CHUNK = SEALED_CHUNK - TAG
 """Bytes of a document in one chunk."""
-
-HEADS = 1024
-"""Heads that are remembered opened; about 2 MiB when full."""
 
 STEM = 16
 """Digits of a name that stand for the source and the locator alone."""
@@ -65,7 +61,6 @@ class Keyring:
         self._secrets = {key.id: key.secret for key in used}
         self._first = used[0]
         self._name_keys = [_derived(key.secret, b"names") for key in used]
-        self._opened: dict[tuple[str, bytes], tuple[Record, Mapping[str, str], Sealer]] = {}
 
     def names(self, key: Key) -> list[str]:
         """The names that an entry may have, 48 hexadecimal digits each: first the one that is written under.
@@ -73,7 +68,7 @@ class Keyring:
         An HMAC, so that a name says nothing about a locator, which may hold a patient's number. One for each configured
         key: entries from before a change of keys are still found. Each begins with one of `stems`.
         """
-        text = _text(key.source, key.epoch, key.locator, key.partition)
+        text = json.dumps([key.source, key.epoch, key.locator, key.partition]).encode()
         stems = self.stems(key.source, key.locator)
         return [
             stem + hmac.digest(secret, text, "sha256")[:16].hex()
@@ -82,7 +77,7 @@ class Keyring:
 
     def stems(self, source: str, locator: str) -> list[str]:
         """What the names of a document begin with in all its partitions and epochs: `STEM` digits for each key."""
-        text = _text(source, locator)
+        text = json.dumps([source, locator]).encode()
         return [hmac.digest(secret, text, "sha256").hex()[:STEM] for secret in self._name_keys]
 
     def sealer(self, name: str, size: int) -> Sealer:
@@ -91,20 +86,7 @@ class Keyring:
         return Sealer(self._first.id, salt, AESGCM(_derived(self._first.secret, salt)), name, size, self.encrypts)
 
     def open(self, name: str, head: bytes) -> tuple[Record, Mapping[str, str], Sealer]:
-        """The record in `head`, what its backend added, and what opens the chunks. Raises `Broken`.
-
-        A document that is read is mostly read again soon, and by parts: byte for byte the same head need not be opened again.
-        """
-        opened = self._opened.get((name, head))
-        if opened is None:
-            opened = self._open(name, head)
-            if len(self._opened) >= HEADS:
-                self._opened.clear()
-            self._opened[name, head] = opened
-        return opened
-
-    def _open(self, name: str, head: bytes) -> tuple[Record, Mapping[str, str], Sealer]:
-        """As `open`, by opening it."""
+        """The record in `head`, what its backend added, and what opens the chunks. Raises `Broken`."""
         try:
             version, length = head[0], head[1]
             identity, salt = head[2 : 2 + length].decode(), head[2 + length : 18 + length]
@@ -113,7 +95,7 @@ class Keyring:
                 raise Broken("an entry of another version or key")
             cipher = AESGCM(_derived(secret, salt))
             content = _open(cipher, _HEAD_NONCE, head[18 + length :], name.encode(), self.encrypts)
-            record, extra = _read(from_json(content))
+            record, extra = _read(json.loads(content))
         except (IndexError, UnicodeDecodeError, ValueError, KeyError, TypeError, OverflowError):
             raise Broken("not the head of an entry") from None
         return record, extra, Sealer(identity, salt, cipher, name, record.size, self.encrypts)
@@ -148,11 +130,6 @@ class Sealer:
 
     def _place(self, number: int) -> bytes:
         return self._name + struct.pack(">QQ", number, self._size)
-
-
-def _text(*parts: str) -> bytes:
-    """Strings as one that no other strings give: each behind its length."""
-    return "".join([f"{len(part)}:{part}" for part in parts]).encode("utf-8", "surrogatepass")
 
 
 def chunk_count(size: int) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import caching, clients, fills, machine, repository, xds
+from benchmarks import clients, machine, repository, xds
 from benchmarks.clients import Request, WrongAnswer, verify
 from benchmarks.results import Goal, Result, Spread, footer, in_turns, markdown, spliced
 from benchmarks.rig import Contender, Rig, binary
@@ -328,62 +328,3 @@ def test_what_is_spooled_is_counted(rig, tmp_path):
         before = machine.unlinked(os.getpid())
         (tmp_path / "file").unlink()
         assert machine.unlinked(os.getpid()) - before == 70_000
-
-
-# --- caches and fills --------------------------------------------------------------------------------------------------
-
-BRIEF = Plan(rounds=1, repeats=1, rate_seconds=1, medium=600_000, stalled=2, crowd=20)
-
-
-@pytest.fixture
-def stored(rig: Rig):
-    with caching.kept(rig, caching.redis_alone, 100_000) as (ours, document):
-        yield ours, document
-
-
-def test_only_hits_count(rig, stored):
-    ours, document = stored
-    with ours.hitting():
-        verify(binary(ours.contender, document))
-    with pytest.raises(WrongAnswer, match="not all"), ours.hitting():
-        ours.purge()
-        verify(binary(ours.contender, document))
-    with pytest.raises(WrongAnswer, match="not all"), ours.hitting():
-        pass
-
-
-@pytest.mark.parametrize(
-    ("name", "contenders"),
-    [
-        ("redis-10k", {"gateway", "local files"}),
-        ("redis-64k", {"gateway", "nginx"}),
-        ("disk-sealed", {"gateway", "nginx"}),
-        ("redis-stalled-json", {"gateway"}),
-    ],
-)
-def test_each_scenario_of_a_cache_measures(rig, name, contenders):
-    result = caching.SCENARIOS[name](rig, BRIEF)
-    assert result.name == name
-    assert set(result.figures) == contenders
-    assert all(spread.low > 0 for spread in result.figures.values())
-
-
-def test_misses_at_once_are_measured_from_the_first_byte_of_one_to_that_of_the_last(rig, monkeypatch):
-    monkeypatch.setattr(fills, "SIZE", 1 << 20)
-    monkeypatch.setattr(fills, "PACE", repository.Pace(pause=0.2, size=1 << 20, rate=1 << 20, piece=16 << 10))
-    rows = {name: scenario(rig, BRIEF) for name, scenario in fills.SCENARIOS.items()}
-    assert rows["misses-opens"].figures["gateway"].values == (1,)
-    first, whole = rows["misses-first"].figures, rows["misses-whole"].figures
-    assert 0 < first["gateway"].median < 1000 * whole["gateway"].median
-    assert whole["gateway"].median >= 1.1, "nobody has it before the archive has given it"
-    assert first["nginx"].median > 500, "whoever waits for the lock waits for the end"
-
-
-def test_a_probe_is_no_read_of_a_slow_repository(rig):
-    answer = repository.prepared(rig, "xop", 100_000)
-    with repository.SlowRepository(answer).serving() as far:
-        for asked in (repository.NOBODYS, answer.document.id):
-            with socket.create_connection((LOOPBACK, far.port), timeout=10) as connection:
-                connection.sendall(b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(asked) + asked.encode())
-                assert bool(connection.recv(1)) is (asked == answer.document.id)
-        assert len(far.began) <= 1

@@ -129,18 +129,14 @@ def redis(
     port: int | None = None,
     settings: dict[str, Any] | None = None,
     ready: bool = True,
-    before: Sequence[str] = (),
 ) -> Iterator[RedisServer]:
-    """Start a server with these command line options; keeps nothing on disk unless they say so.
-
-    `before` are words put before its command.
-    """
+    """Start a server with these command line options; keeps nothing on disk unless they say so."""
     port = free_port() if port is None else port
     home = directory / f"{name}-{port}"
     home.mkdir(exist_ok=True)
     given = [] if "--port" in options else ["--port", str(port)]
     command = [
-        *before, require("redis-server"), *given, "--bind", LOOPBACK, "--save", "", "--appendonly", "no",
+        require("redis-server"), *given, "--bind", LOOPBACK, "--save", "", "--appendonly", "no",
         "--dir", str(home), "--daemonize", "no", *options,
     ]  # fmt: skip
     server = RedisServer(None, port, home, settings=settings or {})  # type: ignore[arg-type]

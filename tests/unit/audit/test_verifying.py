@@ -250,17 +250,6 @@ def test_a_forged_checkpoint_is_no_checkpoint(directory: Path, tmp_path: Path) -
     assert "was not signed with the key of this trail" in breaks(directory, checkpoints=[forged])[0]
 
 
-def test_the_end_of_an_older_file_cannot_be_cut_off_as_if_a_crash_had_done_it(directory: Path) -> None:
-    """The file after it was begun when this one was closed, and nobody found it otherwise."""
-    written(directory, 5)
-    written(directory, 5)
-    path = listed(directory)[0].path(directory)
-    whole = path.read_bytes().splitlines(keepends=True)
-    for kept in (len(whole) - 1, len(whole) - 2, 3):
-        path.write_bytes(b"".join(whole[:kept]))
-        assert "its end was cut off: it is not closed, and no later process found it so" in breaks(directory)
-
-
 def test_a_file_under_another_name_or_in_front_of_others_is_found(directory: Path) -> None:
     written(directory, 2)
     written(directory, 2)
