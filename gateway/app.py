@@ -18,8 +18,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiohttp import web
-
 from adapters import registry
 from adapters.errors import AdapterError, OptionError
 from gateway.admin import Admin
@@ -29,11 +27,13 @@ from gateway.cache import Cache
 from gateway.cache.backends import make_cache, max_document_of, policy_of
 from gateway.delivery import Delivery
 from gateway.documents import Documents
+from gateway.entrance import judged_by, make_door, opened_certificate, opened_listener, opened_policy
 from gateway.fills import Fills
 from gateway.handlers import Handlers
 from gateway.health import Health
 from gateway.ids import open_scheme
 from gateway.keyfile import read_key
+from gateway.listener import Allowance, Listener, listening_on
 from gateway.offering import capability_facts
 from gateway.protocol.interactions import Bases
 from gateway.routing import Route, Router, Scheme
@@ -53,12 +53,6 @@ PROBE_SECONDS = 10.0
 
 MAX_THREADS = 32
 """Threads of one source: more would only queue on the same share."""
-
-BACKLOG = 4096
-"""Connections that may wait to be accepted; Linux grants as many as its `net.core.somaxconn`, which is the same by default.
-
-Whoever comes when they are full is not told: its request is lost, and sent again after seconds.
-"""
 
 Progress = Callable[[str, int, int, int], None]
 """Called with a source's name and its manifest's rows read, bytes read and bytes in all."""
@@ -113,7 +107,12 @@ async def opened(
         for name, of in settings.sources.items():
             log = telemetry.log.bind(component="ids", source=name)
             scheme = open_scheme(
-                name, of.ids, prefix=of.prefix, resolve=sources[name].resolve, log=log, progress=progress
+                name,
+                judged_by(of.ids, name, settings.policy),
+                prefix=of.prefix,
+                resolve=sources[name].resolve,
+                log=log,
+                progress=progress,
             )
             schemes[name] = await stack.enter_async_context(scheme)
         router = Router({name: Route(of.prefix, schemes[name]) for name, of in settings.sources.items()})
@@ -122,6 +121,7 @@ async def opened(
         fills = Fills()
         stack.push_async_callback(fills.close)
         documents = Documents(sources, _shared(settings, sources, spool, cache, fills))
+        policy = await opened_policy(stack, settings, telemetry.log)
         handlers = Handlers(
             bases=Bases(settings.fhir.paths),
             router=router,
@@ -136,6 +136,7 @@ async def opened(
                 )
                 for version in settings.fhir.paths
             },
+            policy=policy,
             smart_configuration=smart.render(settings.auth.smart) if settings.auth.smart else None,
             audit=audit,
         )
@@ -233,7 +234,11 @@ async def run(settings: Settings, telemetry: Telemetry, announce: Callable[[str]
         health = Health()
         admin_side = Admin(health)
         admin_server = HttpServer(admin_side, keepalive=settings.server.limits.keep_alive)
-        admin = await _listen(stack, admin_server, settings.admin.host, settings.admin.port)
+        admin_sockets = await listening_on(settings.admin.host, settings.admin.port)
+        admin = _listening(
+            stack, admin_server, Listener(admin_sockets, admin_server, Allowance(200), log=telemetry.log)
+        )
+        renewal = await opened_certificate(stack, settings, telemetry.log)
         gateway = await stack.enter_async_context(opened(settings, telemetry=telemetry, recorded=True))
         health.sources = gateway.source_states
         admin_side.upkeep = gateway.upkeep
@@ -246,10 +251,14 @@ async def run(settings: Settings, telemetry: Telemetry, announce: Callable[[str]
         authentication = await stack.enter_async_context(
             open_authentication(settings.auth, settings.dialect, telemetry.log)
         )
-        pipeline = Pipeline(gateway.handlers, telemetry, authentication=authentication)
+        pipeline = Pipeline(gateway.handlers, telemetry, make_door(settings, authentication, telemetry.log))
         limits = settings.server.limits
-        server = HttpServer(pipeline, keepalive=limits.keep_alive)
-        public = await _listen(stack, server, settings.server.host, settings.server.port)
+        server = HttpServer(pipeline, keepalive=limits.keep_alive, header_timeout=limits.header_timeout)
+        public = _listening(
+            stack, server, await opened_listener(settings.server, server, pipeline, renewal, telemetry.log)
+        )
+        if renewal is not None:
+            stack.callback(loop.create_task(renewal.watch(public.renew)).cancel)
         # What was built so far lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -259,7 +268,7 @@ async def run(settings: Settings, telemetry: Telemetry, announce: Callable[[str]
         await stopping.wait()
         health.draining = pipeline.draining = True
         telemetry.log.info("draining", open=pipeline.in_flight)
-        public.listener.close()
+        public.close()
         server.pre_shutdown()
         await _until(lambda: pipeline.in_flight == 0 and not server.unsent, seconds=limits.drain)
         pipeline.stopping = True
@@ -268,21 +277,11 @@ async def run(settings: Settings, telemetry: Telemetry, announce: Callable[[str]
         telemetry.log.info("stopped", open=cut_off)
 
 
-@dataclass(frozen=True, slots=True)
-class _Listener:
-    listener: asyncio.Server
-    url: str
-
-
-async def _listen(stack: AsyncExitStack, server: web.Server, host: str, port: int) -> _Listener:
-    """Bind and accept; on leaving, open connections are ended."""
-    loop = asyncio.get_running_loop()
-    listener = await loop.create_server(server, host, port, backlog=BACKLOG)
+def _listening(stack: AsyncExitStack, server: HttpServer, listener: Listener) -> Listener:
+    """On leaving, `listener` is closed and its open connections are ended."""
     stack.push_async_callback(server.shutdown, 1.0)
     stack.callback(listener.close)
-    bound = listener.sockets[0].getsockname()
-    name = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-    return _Listener(listener, f"http://{name}:{bound[1]}")
+    return listener
 
 
 async def _until(condition: Callable[[], bool], *, seconds: float) -> None:

@@ -11,6 +11,7 @@ import itertools
 import os
 import re
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -63,6 +64,7 @@ class Call:
         "began",
         "cache",
         "correlation_id",
+        "denied",
         "detail",
         "entry",
         "identity",
@@ -76,6 +78,7 @@ class Call:
         "request_id",
         "sent",
         "source",
+        "standing",
         "status",
         "wishes",
     )
@@ -105,6 +108,7 @@ class Call:
             profile=profile,
             content_type=headers.get("Content-Type"),
         )
+        self.standing: Mapping[str, str] = {}
         self.source: str | None = None
         self.cache: str | None = None
         self.reply: Reply | None = None
@@ -113,6 +117,7 @@ class Call:
         self.outcome = "complete"
         self.entry: errors.Entry | errors.Abort | None = None
         self.detail = ""
+        self.denied: str | None = None
 
     @property
     def version(self) -> Version:
@@ -131,7 +136,10 @@ class Call:
         self.stamp(reply.headers)
 
     def stamp(self, headers: dict[str, str]) -> None:
+        """Add what every answer to this request says, whatever it is."""
         headers["X-Request-Id"] = self.request_id
+        if self.standing:
+            headers.update(self.standing)
         if self.correlation_id is not None:
             headers["X-Correlation-Id"] = self.correlation_id
 
@@ -169,6 +177,8 @@ class Call:
             line["code"] = self.entry.code
             if self.detail:
                 line["detail"] = self.detail
+            if self.denied is not None:
+                line["reason"] = self.denied
         return line
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import os
 import socket
 import struct
 import sys
@@ -35,6 +36,15 @@ from gateway.reply import Reply
 from gateway.spool import Spool, SpoolFull
 
 RESET = struct.pack("ii", 1, 0)
+
+LOOKS = 4
+"""How often within its deadline a reader is looked at."""
+
+SLOWEST = 1024
+"""Bytes a second; a reader that takes less for the whole of its deadline counts as one that takes nothing."""
+
+ACKNOWLEDGED = slice(120, 128)
+"""Where `tcpi_bytes_acked` stands in Linux's `struct tcp_info` (include/uapi/linux/tcp.h, since 4.1)."""
 
 
 class Aborted(Exception):
@@ -70,7 +80,7 @@ class _Body(web.StreamResponse):
 
 
 class Delivery:
-    """Sends replies. `reader_timeout` in seconds is how long a reader may take nothing at all."""
+    """Sends replies. `reader_timeout` in seconds is how long a reader may take less than `SLOWEST` allows."""
 
     def __init__(self, spool: Spool, *, reader_timeout: float) -> None:
         self._spool = spool
@@ -142,19 +152,23 @@ class Delivery:
             raise _ReaderGone from None
 
     async def _taken(self, request: web.BaseRequest, writing: Awaitable[None]) -> None:
-        """Wait until the connection takes more. Raises `_ReaderGone` when the reader took nothing for the deadline.
+        """Wait until the connection takes more. Raises `_ReaderGone` when the reader took next to nothing for the deadline.
 
-        A reader is slow, not gone, while the kernel's queue towards it shrinks: the socket counts as writable only when
-        a third of that queue is free, which takes a slow line minutes.
+        A reader is slow, not gone, while it acknowledges bytes: the socket counts as writable only when a third of the
+        kernel's queue is free, which takes a slow line minutes.
         """
         rest = started(writing)
         if rest is None:
             return
-        queued = None
+        step = self._reader_timeout / LOOKS
+        taken, looks = _taken_from(request.transport), 0
         try:
-            while not (await asyncio.wait({rest}, timeout=self._reader_timeout / 2))[0]:
-                before, queued = queued, _queued(request.transport)
-                if before is not None and queued >= before:
+            while not (await asyncio.wait({rest}, timeout=step))[0]:
+                looks += 1
+                now = _taken_from(request.transport)
+                if now - taken >= max(1, int(SLOWEST * step * looks)):
+                    taken, looks = now, 0
+                elif looks == LOOKS:
                     raise _ReaderGone(stalled=True)
             rest.result()
         finally:
@@ -176,12 +190,23 @@ class Delivery:
                 return await self._send_pieces(request, known, spooled)
 
 
-def _queued(transport: asyncio.BaseTransport | None) -> int:
-    """Bytes on their way to the reader that it has not acknowledged: in the transport and in the kernel (SIOCOUTQ)."""
+def _taken_from(transport: asyncio.BaseTransport | None) -> int:
+    """Bytes that the reader's side has acknowledged, TLS's own among them. Only the difference of two looks counts."""
     if transport is None or transport.is_closing():
         raise _ReaderGone
-    unsent = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
-    return int.from_bytes(unsent, sys.byteorder) + cast(asyncio.WriteTransport, transport).get_write_buffer_size()
+    connection = transport.get_extra_info("socket")
+    if connection.family != socket.AF_UNIX:
+        state = _tcp_state(connection.fileno())
+        return int.from_bytes(state[ACKNOWLEDGED], sys.byteorder)
+    # A Unix socket says only what waits in it and before it.
+    waiting = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
+    return -int.from_bytes(waiting, sys.byteorder) - cast(asyncio.WriteTransport, transport).get_write_buffer_size()
+
+
+def _tcp_state(descriptor: int) -> bytes:
+    """The kernel's `struct tcp_info` of a connection."""
+    with socket.socket(fileno=os.dup(descriptor)) as twin:
+        return twin.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, ACKNOWLEDGED.stop)
 
 
 def _small(data: bytes, reply: Reply) -> bytes:

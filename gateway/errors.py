@@ -288,6 +288,51 @@ KEYS_UNAVAILABLE = Entry(
     cause="The issuer's key set was never read since the start, or not for longer than auth.issuers.keep.",
     cure="Run 'fhir-gateway check --config FILE' on the gateway's machine; it reads every key set and says what fails.",
 )
+CERTIFICATE_REQUIRED = Entry(
+    code="GW-SEC-011", status=403, issue="forbidden", spine=_ACCESS_DENIED,
+    title="No client certificate was shown",
+    sentence="This service answers only those who show a client certificate, so nothing was looked up. Connect with the "
+    "certificate that you were given.",
+    cause="The client connected without a certificate; or a proxy in front did not hand one on, or is not among "
+    "auth.mtls.forwarded.peers.",
+    cure="Configure the client with its certificate and key; behind a proxy, let it hand the certificate on and name its "
+    "address in auth.mtls.forwarded.peers.",
+)
+CERTIFICATE_NOT_LISTED = Entry(
+    code="GW-SEC-012", status=403, issue="forbidden", spine=_ACCESS_DENIED,
+    title="The client certificate is not on the list",
+    sentence="The client certificate is not one that this service lets in, so nothing was looked up.",
+    cause="No subject alternative name (DNS or URI) of the certificate is among auth.mtls.clients, or the certificate is "
+    "not valid at this time. The common name does not count.",
+    cure="Show the names of the certificate with 'openssl x509 -noout -ext subjectAltName -dates -in FILE' and add the one "
+    "that stands for the client to auth.mtls.clients.",
+)
+CERTIFICATE_UNREADABLE = Entry(
+    code="GW-SEC-013", status=400, issue="invalid", spine=_BAD_REQUEST,
+    title="A forwarded client certificate cannot be read",
+    sentence="The client certificate that a proxy handed on cannot be read, so the request was refused.",
+    cause="The header of auth.mtls.forwarded came twice, or does not hold what auth.mtls.forwarded.format says.",
+    cure="Let the proxy set the header itself, in place of one that a client sends; compare its form with "
+    "auth.mtls.forwarded.format.",
+)
+TOO_MANY_REQUESTS = Entry(
+    code="GW-SEC-020", status=429, issue="throttled", spine=_SERVER_ERROR, retry_after=1,
+    title="A client asks too often",
+    sentence="Too many requests came from this client, so this one was not looked up. Wait as long as Retry-After says and "
+    "ask again.",
+    cause="The client asked for more than clients.requests_per_minute after its burst was used up; clients that prove "
+    "nothing are counted by their address, so that all readers behind one proxy are one client.",
+    cure="Let the client wait as it is told; raise clients.requests_per_minute and clients.burst when the use is wanted.",
+)
+TOO_MANY_CONNECTIONS = Entry(
+    code="GW-SEC-021", status=503, issue="throttled", spine=_SERVER_ERROR, retry_after=5,
+    title="Too many connections are open",
+    sentence="This service has as many connections as it takes, so nothing was looked up. Ask again shortly, and use one "
+    "connection for many requests.",
+    cause="server.limits.max_connections, or max_connections_per_peer for this address, is reached.",
+    cure="Find out who holds them (ss -tn); raise the limit, and with it the number of files that the process may open, when "
+    "the use is wanted.",
+)
 
 # ---- GW-DOC: a definite statement about the document ---------------------------------------------------------
 

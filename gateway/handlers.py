@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from aiohttp import web
 from multidict import CIMultiDictProxy
 
-from adapters.errors import Changed
+from adapters.errors import Changed, InvalidLocator, NotFound
 from gateway import errors
 from gateway.audit.trail import NO_TRAIL, Trail
 from gateway.calls import Call
@@ -27,8 +28,10 @@ from gateway.protocol.interactions import Bases, Interaction, Kind
 from gateway.protocol.negotiation import NotAcceptable
 from gateway.protocol.profile import Profile
 from gateway.reply import Asked, Reply, common_headers, fhir_headers, plan, refusal
-from gateway.routing import Location, Router
+from gateway.routing import Location, Router, Withdrawn
 from gateway.security.locating import locate
+from gateway.security.policy import Access
+from gateway.security.rules import Judgement
 
 ATTEMPTS = 2
 """How often a document is opened when the archive says it changed between the look and the open."""
@@ -45,6 +48,7 @@ class Handlers:
     profile: Profile
     capabilities: Mapping[Version, CapabilityFacts]
     smart_configuration: bytes | None = None
+    policy: Judgement | None = None
     audit: Trail = NO_TRAIL
 
     async def answer(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
@@ -57,12 +61,18 @@ class Handlers:
         refused = _REFUSED.get(interaction.kind)
         if refused is not None:
             raise Problem(refused, headers={"Allow": interaction.allow} if refused.status == 405 else None)
-        if request.can_read_body:
+        if request.can_read_body or "Transfer-Encoding" in request.headers:
             raise Problem(errors.BODY_NOT_ALLOWED)
         asked = self._asked(request, interaction, call)
         if interaction.kind is Kind.CAPABILITIES:
             return await self._metadata(asked, call)
-        return await self._read(request, asked, call)
+        try:
+            location = await self._located(asked, call)
+            return await self._read(request, asked, location, call)
+        except (NotFound, InvalidLocator):
+            if self.policy is not None:
+                await self.policy.level(time.perf_counter() - call.began)
+            raise
 
     def _asked(self, request: web.BaseRequest, interaction: Interaction, call: Call) -> Asked:
         headers = request.headers
@@ -84,9 +94,32 @@ class Handlers:
             head=request.method == "HEAD",
         )
 
-    async def _read(self, request: web.BaseRequest, asked: Asked, call: Call) -> web.StreamResponse:
-        location = await locate(self.router, asked.interaction.id, call.identity)
+    async def _located(self, asked: Asked, call: Call) -> Location:
+        """Where the document is, if this caller may see it. Raises `NotFound` otherwise, whatever the reason."""
+        policy, id = self.policy, asked.interaction.id
+        if policy is None:
+            location = await locate(self.router, id, call.identity)
+            call.source = location.source
+            return location
+        source = self.router.source(id)
+        if source is not None and policy.forbids_source(call.identity, source):
+            raise _denied(call, "rule", source)
+        gone: Withdrawn | None = None
+        try:
+            location = await locate(self.router, id, call.identity)
+        except Withdrawn as withdrawn:
+            location, gone = withdrawn.location, withdrawn
         call.source = location.source
+        call.location = location
+        access = Access(call.identity, asked.interaction.kind.value, location.source, id, location, gone is not None)
+        verdict = await policy.decide(access)
+        if not verdict.permit:
+            raise _denied(call, verdict.reason, location.source)
+        if gone is not None:
+            raise gone
+        return location
+
+    async def _read(self, request: web.BaseRequest, asked: Asked, location: Location, call: Call) -> web.StreamResponse:
         call.location = location
         capabilities = self.documents.source(location).capabilities
         decides_first = asked.head or asked.conditions is not None or asked.byte_range is not None
@@ -179,6 +212,14 @@ class Handlers:
                     raise Problem(errors.PRECONDITION_FAILED)
         call.sent = 0 if asked.head else len(body)
         return web.Response(status=200, headers=headers | {"Content-Length": str(len(body))}, body=body)
+
+
+def _denied(call: Call, reason: str, source: str) -> NotFound:
+    """What stands for a denial. To whoever asked it is an unknown id; the log line says what it was."""
+    call.denied = reason
+    error = NotFound(f"denied by policy: {reason}")
+    error.source = source
+    return error
 
 
 def _bare(reply: Reply) -> bool:

@@ -30,6 +30,7 @@ def _security(auth: AuthSettings) -> str:
     words = {
         "none": "No authentication: whoever reaches this listener may read.",
         "jwt": "OAuth 2.0: an access token of a scope such as system/Binary.r in the Authorization header.",
+        "mtls": "A client certificate that is on the operators' list, in the TLS handshake.",
         "bearer": "A key that the operators give to each client, as a bearer token in the Authorization header.",
     }
     return " Or: ".join(words[mode] for mode in auth.chosen)

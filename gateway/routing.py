@@ -102,10 +102,18 @@ class Router:
                 )
             owners[route.prefix] = source
         lengths = sorted({len(prefix) for prefix in owners}, reverse=True)
+        self._owners = tuple(
+            (length, {prefix: source for prefix, source in owners.items() if len(prefix) == length})
+            for length in lengths
+        )
         self._tables = tuple(
             (length, {route.prefix: route.scheme for route in routes.values() if len(route.prefix) == length})
             for length in lengths
         )
+
+    def source(self, id: str) -> str | None:
+        """The source whose prefix decides for `id`; None where there is none. Nobody is asked."""
+        return next((owners[id[:length]] for length, owners in self._owners if id[:length] in owners), None)
 
     async def locate(self, id: str) -> Location:
         """Where the document `id` is. Raises `NotFound`, `Withdrawn` and whatever else the scheme raises."""

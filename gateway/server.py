@@ -26,7 +26,8 @@ from gateway.protocol import negotiation
 from gateway.protocol.interactions import Kind
 from gateway.reply import common_headers, fhir_headers
 from gateway.routing import Withdrawn
-from gateway.security.authentication import Authentication, check_scopes
+from gateway.security.authentication import check_scopes
+from gateway.security.door import Door
 from gateway.telemetry import Telemetry
 
 MAX_LINE = 8190
@@ -36,6 +37,10 @@ MAX_FIELD = 16_384
 MAX_FIELDS = 64
 
 VERSIONS = (HttpVersion11, HttpVersion10)
+
+ONE_MORE = ("Transfer-Encoding", "Upgrade")
+"""Fields after which a connection is not used again. Clients that offer HTTP/2 in the clear (`Upgrade: h2c`) are among those
+who send them: they are answered in HTTP/1.1 and connect anew."""
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -50,13 +55,11 @@ class _Ended(web.StreamResponse):
 class Pipeline:
     """What happens around every request of the public listener."""
 
-    def __init__(
-        self, handlers: Handlers, telemetry: Telemetry, *, authentication: Authentication | None = None
-    ) -> None:
-        """Without `authentication` everybody may read everything."""
+    def __init__(self, handlers: Handlers, telemetry: Telemetry, door: Door | None = None) -> None:
+        """Without a `door` everybody is let in, as often as they like."""
         self._handlers = handlers
-        self._authentication = authentication
         self._telemetry = telemetry
+        self._door = door or Door()
         self.in_flight = 0
         self.draining = False
         self.stopping = False
@@ -68,6 +71,11 @@ class Pipeline:
             return self.refuse_unparsed(None)
         handlers = self._handlers
         call = Call(request, handlers.bases, handlers.profile)
+        call.standing = self._door.headers(request)
+        if not request.can_read_body and any(name in request.headers for name in ONE_MORE):
+            # By one reading of these fields another request follows, by another one something else.
+            call.standing = {**call.standing, "Connection": "close"}
+            request.protocol.close()
         self.in_flight += 1
         try:
             response = await self._answered(request, call)
@@ -91,10 +99,13 @@ class Pipeline:
     async def _answered(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
         """The response, sent: the document or an OperationOutcome. Raises `Aborted` when it broke off."""
         try:
-            if self._authentication is not None:
-                call.identity = await self._authentication.identify(request, call.interaction)
+            preflight = self._door.preflight(request)
+            if preflight is not None:
+                response = self._empty(preflight, call)
+            else:
+                call.identity = await self._door.admit(request, call.interaction)
                 check_scopes(call.identity, call.interaction)
-            response = await self._handlers.answer(request, call)
+                response = await self._handlers.answer(request, call)
         except (Aborted, asyncio.CancelledError):
             raise
         except Problem as problem:
@@ -107,6 +118,12 @@ class Pipeline:
             response.force_close()
         await self._handlers.delivery.finish(request, response)
         return response
+
+    def _empty(self, headers: dict[str, str], call: Call) -> web.StreamResponse:
+        """The answer to a preflight."""
+        headers = common_headers(self._handlers.profile) | headers
+        call.stamp(headers)
+        return web.Response(status=204, headers=headers)
 
     async def _refusal(
         self, request: web.BaseRequest, call: Call, problem: Problem, error: Exception | None = None
@@ -127,6 +144,8 @@ class Pipeline:
         except Problem as unrecorded:
             problem, entry = unrecorded, unrecorded.entry
         call.failed(entry, problem.detail, outcome="refused")
+        if problem.entry is errors.NOT_FOUND:
+            self._door.unknown(request, call.identity)
         form = negotiation.error_format(call.wishes)
         pretty = getattr(call.parameters, "pretty", False)
         await outcome.prepare()
@@ -175,6 +194,18 @@ class Pipeline:
             self._telemetry.unexpected(error, request_id=request_id)
         return self._plain(errors.INTERNAL, request_id)
 
+    def crowded(self) -> bytes:
+        """The whole answer to a connection too many, as it goes out: nobody reads what was asked on it."""
+        response = self._plain(errors.TOO_MANY_CONNECTIONS, new_request_id())
+        fields = {
+            **response.headers,
+            "Connection": "close",
+            "Retry-After": str(errors.TOO_MANY_CONNECTIONS.retry_after),
+        }
+        head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+        assert isinstance(response.body, bytes)
+        return f"HTTP/1.1 503 Service Unavailable\r\n{head}\r\n".encode("ascii") + response.body
+
     def _plain(self, entry: errors.Entry, request_id: str) -> web.Response:
         body = outcome.plain(entry)
         headers = common_headers(self._handlers.profile) | {
@@ -182,6 +213,7 @@ class Pipeline:
             "Content-Length": str(len(body)),
             "X-Request-Id": request_id,
         }
+        headers |= self._door.standing
         response = web.Response(status=entry.status, headers=headers, body=body)
         response.force_close()
         return response
@@ -191,9 +223,38 @@ _NAMES_A_DOCUMENT = (Kind.READ, Kind.VREAD)
 
 
 class _Connection(RequestHandler):
-    """aiohttp's connection with its error pages replaced: they repeat what was sent and name the software."""
+    """aiohttp's connection with its error pages replaced: they repeat what was sent and name the software.
+
+    Headers have a deadline of their own from their first byte on, which a byte now and then does not move.
+    """
 
     handler: Handler
+    header_timeout: float
+    ended: Callable[[], None] | None = None
+    """Called when the connection is over."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # Nothing whole has come yet, and nothing is being answered: these bytes are part of a head. The first ones of a
+        # connection may be here before anybody waits for them.
+        waited_for = self._request_count == 0 if self._waiter is None else not self._waiter.done()
+        if not waited_for:
+            self._in_time()
+        elif self._late is None:
+            self._late = self._loop.call_later(self.header_timeout, self.force_close)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._in_time()
+        super().connection_lost(exc)
+        if self.ended is not None:
+            self.ended()
+
+    def _in_time(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
 
     def handle_error(
         self,
@@ -235,19 +296,20 @@ def gather_writes() -> None:
 
 
 class HttpServer(web.Server):
-    """The server of one listener. `keepalive` in seconds also bounds how long headers may take to arrive."""
+    """The server of one listener. `keepalive` and `header_timeout` in seconds."""
 
-    def __init__(self, handler: Handler, *, keepalive: float) -> None:
+    def __init__(self, handler: Handler, *, keepalive: float, header_timeout: float = 10.0) -> None:
         super().__init__(handler, handler_cancellation=True)
         self._handler = handler
         self._keepalive = keepalive
+        self._header_timeout = header_timeout
 
     @property
     def unsent(self) -> bool:
         """Whether any connection has an answer that is not all sent."""
         return any(cast(_Connection, connection).unsent for connection in self.connections)
 
-    def __call__(self) -> RequestHandler:
+    def __call__(self) -> _Connection:
         connection = _Connection(
             self,
             loop=self._loop,
@@ -260,6 +322,7 @@ class HttpServer(web.Server):
             auto_decompress=False,
         )
         connection.handler = self._handler
+        connection.header_timeout = self._header_timeout
         return connection
 
     async def shutdown(self, timeout: float | None = None) -> None:

@@ -52,7 +52,7 @@ install_packages() {
     if [ $outcome = 0 ] && [ -d /run/systemd/system ]; then
         for package in "$@"; do
             case $package in
-            nginx | redis-server | krb5-kdc | krb5-admin-server) units=$package ;;
+            nginx | haproxy | varnish | redis-server | krb5-kdc | krb5-admin-server) units=$package ;;
             samba) units='smbd nmbd samba-ad-dc' ;;
             *) units= ;;
             esac

@@ -19,6 +19,7 @@ from gateway import app, media
 from gateway.audit import examining as audit
 from gateway.cli.check_auth import CredentialReport, examine_credentials
 from gateway.cli.check_cache import CacheReport, examine_cache
+from gateway.cli.check_entrance import NOTHING, EntranceReport, examine_entrance
 from gateway.cli.folder import documents
 from gateway.ids import ManifestError, Progress
 from gateway.routing import Location
@@ -90,13 +91,14 @@ class Report:
     cache: CacheReport
     credentials: tuple[CredentialReport, ...] = ()
     audit: tuple[audit.Finding, ...] = ()
+    entrance: EntranceReport = NOTHING
 
     @property
     def code(self) -> int:
         """The exit code: 2 for a mistake in the configuration, 1 for an archive, issuer or document that fails, else 0."""
         states: set[str] = {source.state for source in self.sources} | {one.state for one in self.credentials}
         states |= {finding.state for finding in self.audit}
-        if "wrong" in states:
+        if self.entrance.mistakes or "wrong" in states:
             return 2
         away = "away" in states or any(source.findings for source in self.sources)
         return int(away or self.cache.state != "ok")
@@ -107,12 +109,14 @@ async def examine(settings: Settings, *, sample: int = 0, progress: Progress | N
 
     `progress` is called from threads while manifests are read.
     """
-    cache = await examine_cache(settings)
+    cache, entrance = await examine_cache(settings), await examine_entrance(settings)
     credentials = await examine_credentials(settings)
-    # Documents are looked at where they are, not where they are kept.
-    alone = settings.model_copy(update={"cache": NoCaching()})
+    # Documents are looked at where they are, not where they are kept; a policy of one's own was made by `examine_entrance`.
+    unjudged = settings.policy.model_copy(update={"hook": None})
+    alone = settings.model_copy(update={"cache": NoCaching(), "policy": unjudged})
     sources = await asyncio.gather(*(_source(alone, name, sample, progress) for name in settings.sources))
-    return Report(tuple(sources), cache, credentials, tuple(await audit.examined(settings.audit)))
+    trail = tuple(await audit.examined(settings.audit))
+    return Report(tuple(sources), cache, credentials, trail, entrance)
 
 
 async def _source(settings: Settings, name: str, sample: int, progress: Progress | None) -> SourceReport:

@@ -37,6 +37,9 @@ def facts(report: Report, problems: Sequence[Problem], places: Mapping[str, Sequ
         "problems": [problem.as_dict() for problem in problems],
         "sources": [_facts(source) | {"places": places[source.name]} for source in report.sources],
         "cache": cache,
+        "remarks": [
+            {"key": f"server.tls.{one.option}", "cause": one.text, "cure": one.cure} for one in report.entrance.remarks
+        ],
         "audit": [asdict(finding) for finding in report.audit],
         "credentials": [asdict(one) | {"key": dotted(one.key)} for one in report.credentials],
     }

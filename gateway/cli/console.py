@@ -96,12 +96,18 @@ def start_failures(config: Path | None, *, port_cure: str = PORT_CURE) -> Iterat
     from adapters.errors import OptionError
     from gateway.audit.opening import TrailUnusable
     from gateway.ids import ManifestError
+    from gateway.security.policy import HookError
     from gateway.security.unusable import UnusableCredentials
+    from gateway.security.unusable_tls import TlsProblem
 
     try:
         yield
     except UnusableCredentials as error:
         stop([_placed(error, config)])
+    except TlsProblem as error:
+        stop([key_problem(config, ("server", "tls", error.option), str(error), error.cure)])
+    except HookError as error:
+        stop([key_problem(config, ("policy", "hook"), sentence(str(error)), error.cure)])
     except OptionError as error:
         stop([option_problem(error, config, error.source)])
     except ManifestError as error:
@@ -127,13 +133,17 @@ def _placed(error: UnusableCredentials, config: Path | None) -> Problem:
 
 def option_problem(error: Any, config: Path | None, source: str | None) -> Problem:
     """An `OptionError` of a source as a problem with its place in the file."""
+    cure = sentence(error.cure) if error.cure else "Correct the options of this source."
+    return key_problem(config, option_path(source, error.option), sentence(error.detail), cure)
+
+
+def key_problem(config: Path | None, path: tuple[str | int, ...], cause: str, cure: str) -> Problem:
+    """A problem of the key at `path`, with its place in the file."""
     from gateway.marked_yaml import Document, dotted, read
 
-    path = option_path(source, error.option)
     document = read(config) if config else Document({})
     line, column = document.mark(path)
-    cure = sentence(error.cure) if error.cure else "Correct the options of this source."
-    return Problem("option", sentence(error.detail), cure, dotted(path), str(config) if config else None, line, column)
+    return Problem("option", cause, cure, dotted(path), str(config) if config else None, line, column)
 
 
 def option_places(options: Iterable[str | None], config: Path | None, source: str) -> list[str]:

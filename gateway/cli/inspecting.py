@@ -45,12 +45,15 @@ def check(config: Path | None, as_json: bool, sample: int) -> None:
         for source in report.sources
         if source.option_error is not None
     ]
+    problems += [console.key_problem(config, one.path, one.cause, one.cure) for one in report.entrance.mistakes]
     places = {source.name: console.option_places(source.options, config, source.name) for source in report.sources}
     if as_json:
         click.echo(json.dumps(facts(report, problems, places), indent=2))
     else:
         for problem in problems:
             console.show(problem)
+        for remark in report.entrance.remarks:
+            click.echo(f"server.tls.{remark.option}: {remark.text}.\n  {remark.cure}\n")
         print_report(report, sample, places)
     raise SystemExit(report.code)
 

@@ -21,7 +21,7 @@ from gateway.cli.reference_words import example, rule_words, shown, value_kind, 
 from gateway.ids import ManifestIds, SealedIds, TemplateIds
 from gateway.marked_yaml import flow
 from gateway.problems import sentence
-from gateway.settings.auth import AuthSettings, IssuerSettings, SmartSettings
+from gateway.settings.auth import AuthSettings
 from gateway.settings.caching import DiskCaching, MemoryCaching, NoCaching, RedisCaching
 from gateway.settings.models import Settings, SourceSettings
 from gateway.settings.shape import Shape, options_model
@@ -93,6 +93,8 @@ def _key(model: type[BaseModel], name: str, depth: int) -> Iterator[str]:
             yield from _key(shape.models()[0], inner, depth + 1)
     elif mark:
         yield f"{mark}{pad}{name}: {yaml(shape)}"
+        for _, one in () if _listed(shape) else _inside(model, name):
+            yield from _in_words(one, depth + 1)
     else:
         yield f"{pad}{name}: {flow(example(shape, name))}"
     for inside in _listed(shape):
@@ -141,8 +143,6 @@ def _auth() -> Iterator[str]:
             yield f"  {name}: {flow(example(shape, name))}"
         else:
             yield from _key(AuthSettings, name, 1)
-    yield from _alternative("One of `issuers`:", IssuerSettings, 1)
-    yield from _alternative("The keys of `smart`:", SmartSettings, 1)
 
 
 def _choice(name: str, about: str, model: type[BaseModel]) -> Iterator[str]:
@@ -190,8 +190,6 @@ def _sections() -> Iterator[tuple[str, str, type[BaseModel]]]:
                 yield from _options_inside(title, caching)
         elif name != "sources":
             yield from _nested(f"`{name}`", _shape(Settings, name))
-            if name == "auth":
-                yield from _options_inside("`auth`", AuthSettings)
     about = f"{_words(SourceSettings)} `letters` stands for the name that you give it."
     yield "`sources.letters`", about, SourceSettings
     for model in (TemplateIds, ManifestIds, SealedIds):
@@ -214,6 +212,10 @@ def _nested(title: str, shape: Shape) -> Iterator[tuple[str, str, type[BaseModel
             listed = f"{title[:-1]}.{name}[]`, kind {_kind(inside)}"
             yield listed, _words(inside), inside
             yield from _options_inside(listed, inside)
+        if not _is_section(inner) and not _listed(inner):
+            for key, one in _inside(model, name):
+                yield f"{title[:-1]}.{key}`", _words(one), one
+                yield from _options_inside(f"{title[:-1]}.{key}`", one)
 
 
 def _options_inside(title: str, model: type[BaseModel]) -> Iterator[tuple[str, str, type[BaseModel]]]:
@@ -224,9 +226,9 @@ def _options_inside(title: str, model: type[BaseModel]) -> Iterator[tuple[str, s
         yield from _options_inside(deeper, inner)
 
 
-def _inside(model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
-    """The sections below `model`, each with its key; "name[]" stands for those of a list."""
-    for name in model.model_fields:
+def _inside(model: type[BaseModel], *only: str) -> Iterator[tuple[str, type[BaseModel]]]:
+    """The sections below `model` (below these keys of it), each with its key; "name[]" stands for those of a list."""
+    for name in only or model.model_fields:
         shape = _shape(model, name)
         for key, one in ((name, shape), (f"{name}[]", shape.child(0))):
             for model_inside in one.models() if one is not None else ():

@@ -113,6 +113,11 @@ class ManifestIds(_Scheme):
         default="/",
         description="What stands between folders in the column path. With a backslash paths are read as Windows paths.",
     )
+    columns: tuple[str, ...] = Field(
+        default=(),
+        description="Further columns that the CSV file must have, such as those that a policy of your own decides by; those of "
+        "`policy.deny` are demanded anyway.",
+    )
     refresh: Duration = Field(
         default=30.0,
         description="How often to look whether the CSV file has changed. A change is read when the file looked the "

@@ -14,6 +14,7 @@ from typing import Protocol
 from aiohttp import web
 
 from gateway import errors
+from gateway.errors import Problem
 from gateway.protocol.interactions import Interaction, Kind
 from gateway.security import ANONYMOUS, Identity
 from gateway.security.client_keys import PREFIX
@@ -63,20 +64,25 @@ class BearerTokens:
 
 @dataclass(frozen=True, slots=True)
 class Authentication:
-    """What the pipeline asks before anything else. `open_metadata`: the CapabilityStatement is for everybody."""
+    """What the pipeline asks before anything else. `open_metadata`: the CapabilityStatement is for everybody.
+
+    Where no tokens are taken, a caller who proves nothing is told to show a certificate: HTTP has no challenge for it that
+    a 401 could name (RFC 9110 11.6.1), so that answer is a 403.
+    """
 
     authenticators: Sequence[Authenticator]
     open_metadata: bool = False
+    takes_tokens: bool = True
 
     async def identify(self, request: web.BaseRequest, interaction: Interaction) -> Identity:
-        """Who asks. Raises `Problem`: 401 with a challenge when nobody says, and what an authenticator raises."""
+        """Who asks. Raises `Problem`: 401 with a challenge when nobody says (403 without tokens), and what they raise."""
         if self._is_open(interaction):
             return ANONYMOUS
         for authenticator in self.authenticators:
             found = await authenticator.identify(request, interaction)
             if found is not None:
                 return found
-        raise refused(errors.UNAUTHENTICATED)
+        raise refused(errors.UNAUTHENTICATED) if self.takes_tokens else Problem(errors.CERTIFICATE_REQUIRED)
 
     def _is_open(self, interaction: Interaction) -> bool:
         kind = interaction.kind

@@ -44,7 +44,13 @@ async def open_authentication(
                 verifiers.append(await open_issuers(stack, settings.issuers, dialect, log))
             elif mode == "bearer":
                 verifiers.append(await _client_keys(stack, settings, log))
-        yield Authentication(tuple(authenticators), open_metadata=settings.metadata == "open")
+            elif mode == "mtls" and settings.mtls is not None:
+                from gateway.security.mtls import MutualTls
+
+                authenticators.append(MutualTls(settings.mtls))
+        yield Authentication(
+            tuple(authenticators), open_metadata=settings.metadata == "open", takes_tokens=bool(verifiers)
+        )
 
 
 async def _client_keys(stack: AsyncExitStack, settings: AuthSettings, log: Any) -> ClientKeys:

@@ -25,13 +25,14 @@ from gateway.settings.models import (
     AdminSettings,
     FhirSettings,
     LogSettings,
-    ServerSettings,
     Settings,
     SourceLimits,
     SourceSettings,
     SpoolSettings,
 )
 from gateway.settings.paths import absolute, path_problems
+from gateway.settings.policy import PolicySettings
+from gateway.settings.server import ServerSettings
 from gateway.settings.shape import Shape
 
 __all__ = [
@@ -82,6 +83,7 @@ def _usable(data: Mapping[str, Any]) -> dict[str, Any]:
         "server": ServerSettings,
         "admin": AdminSettings,
         "auth": AuthSettings,
+        "policy": PolicySettings,
         "fhir": FhirSettings,
         "audit": AuditSettings,
     }

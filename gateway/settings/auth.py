@@ -13,8 +13,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from gateway.quantities import DURATION, Duration, is_loopback, wrong
+from gateway.settings.mtls import MtlsSettings
 
-Mode = Literal["none", "bearer", "jwt"]
+Mode = Literal["none", "bearer", "jwt", "mtls"]
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519", "EdDSA"]
 """Signatures that only the holder of a private key can make. Neither `none` nor HMAC can be configured (RFC 8725 3.1)."""
@@ -212,8 +213,8 @@ class AuthSettings(_Part):
     mode: Mode | None = Field(
         default=None,
         description="How readers prove who they are. jwt: by a signed token of one of `issuers`. bearer: by a key out of "
-        "`keys_file`, for small sites. none: everybody who reaches the public listener may read every document; that must "
-        "be said on purpose.",
+        "`keys_file`, for small sites. mtls: by a certificate, see `mtls`. none: everybody who reaches the public listener may "
+        "read every document; that must be said on purpose.",
         examples=["none"],
     )
     modes: Annotated[tuple[Mode, ...], BeforeValidator(_mode_list), AfterValidator(_filled)] | None = Field(
@@ -251,6 +252,9 @@ class AuthSettings(_Part):
         "it. A changed file is noticed within seconds.",
         examples=["/etc/fhir-gateway/clients"],
     )
+    mtls: MtlsSettings | None = Field(
+        default=None, description="The clients that prove who they are by a certificate, for mode mtls."
+    )
     smart: SmartSettings | None = Field(
         default=None,
         description="What /.well-known/smart-configuration answers; without it there is none. Needs `fhir.public_url`.",
@@ -275,6 +279,7 @@ class AuthSettings(_Part):
         for mode, name, given in (
             ("jwt", "issuers", bool(self.issuers)),
             ("bearer", "keys_file", self.keys_file is not None),
+            ("mtls", "mtls", self.mtls is not None),
         ):
             if (mode in self.chosen) != given:
                 raise _at(name, _missing(mode, name) if mode in self.chosen else _needless(mode, name))
@@ -293,6 +298,7 @@ class AuthSettings(_Part):
 def _missing(mode: str, name: str) -> PydanticCustomError:
     added = {
         "issuers": "Add `issuers: [{issuer: ..., audience: ..., jwks_url: ..., algorithms: [ES256]}]`.",
+        "mtls": "Add `mtls: {clients: [{client: pacs, names: ['DNS:pacs.trust.local']}]}`.",
         "keys_file": "Add `keys_file: clients`; `fhir-gateway auth new-key` makes a line of that file.",
     }
     return wrong("missing-key", f"With mode {mode} the key `{name}` is needed.", added[name])

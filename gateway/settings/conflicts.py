@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gateway.ids import ManifestIds
 from gateway.quantities import is_loopback
 
 if TYPE_CHECKING:
     from gateway.settings.audit import AuditSettings
     from gateway.settings.auth import AuthSettings
-    from gateway.settings.models import AdminSettings, FhirSettings, ServerSettings
+    from gateway.settings.models import AdminSettings, FhirSettings, SourceSettings
+    from gateway.settings.policy import PolicySettings
+    from gateway.settings.server import ServerSettings
 
 
 class Conflict(NamedTuple):
     """Two settings that do not go together; `path` is the key to change."""
 
-    path: tuple[str, ...]
+    path: tuple[str | int, ...]
     code: str
     cause: str
     cure: str
@@ -28,7 +31,8 @@ def conflicts(sections: Mapping[str, Any]) -> Iterator[Conflict]:
     admin: AdminSettings | None = sections.get("admin")
     auth: AuthSettings | None = sections.get("auth")
     fhir: FhirSettings | None = sections.get("fhir")
-    if server and auth and "none" in auth.chosen and not auth.allow_anonymous and not is_loopback(server.host):
+    open_to_all = server and server.unix_socket is None and not is_loopback(server.host)
+    if open_to_all and auth and "none" in auth.chosen and not auth.allow_anonymous:
         cause = "With `auth.mode` none anybody who reaches this address could read every document."
         cure = (
             "Choose another `auth.mode`, or listen on 127.0.0.1; or, when something in front decides who may ask, say "
@@ -40,14 +44,25 @@ def conflicts(sections: Mapping[str, Any]) -> Iterator[Conflict]:
         yield Conflict(
             ("fhir", "public_url"), "smart", cause, "Add `public_url`, as in https://documents.trust.nhs.uk."
         )
+    if server and auth:
+        yield from _of_certificates(server, auth)
     audit: AuditSettings | None = sections.get("audit")
     if auth and audit and not _anybody(auth) and audit.directory is None and audit.mode != "none":
         cause = "Callers prove who they are, and nothing records what they read."
         cure = "Add `directory: /var/lib/fhir-gateway/audit`; or say `mode: none` where something else keeps the trail."
         yield Conflict(("audit",), "no-audit", cause, cure)
-    if server and admin and server.port == admin.port != 0 and _overlap(server.host, admin.host):
+    if (
+        server
+        and server.unix_socket is None
+        and admin
+        and server.port == admin.port != 0
+        and _overlap(server.host, admin.host)
+    ):
         cause = f"Both listeners are to use port {admin.port}."
         yield Conflict(("admin", "port"), "ports", cause, "Give `admin.port` or `server.port` another number.")
+    policy: PolicySettings | None = sections.get("policy")
+    if policy:
+        yield from _of_rules(policy, sections.get("sources") or {})
     owners: dict[str, str] = {}
     for name, source in (sections.get("sources") or {}).items():
         owner = owners.setdefault(source.prefix, name)
@@ -56,6 +71,35 @@ def conflicts(sections: Mapping[str, Any]) -> Iterator[Conflict]:
             yield Conflict(
                 ("sources", name, "prefix"), "prefix", cause, "Give one of them another prefix, such as `x.`."
             )
+
+
+def _of_certificates(server: ServerSettings, auth: AuthSettings) -> Iterator[Conflict]:
+    """Client certificates need somebody who asks for them and somebody who knows them."""
+    if auth.mtls is None:
+        return
+    forwarded = auth.mtls.forwarded
+    if forwarded is None and (server.tls is None or server.tls.client_ca is None):
+        cause = "No client can show a certificate: this listener asks for none, and no proxy hands one on."
+        cure = "Set `server.tls.client_ca`, or `auth.mtls.forwarded` when a proxy in front checks certificates."
+        yield Conflict(("auth", "mtls"), "mtls", cause, cure)
+    if forwarded is not None and "unix" in forwarded.peers and server.unix_socket is None:
+        cause = "`unix` believes whoever comes by the Unix socket, and there is none."
+        yield Conflict(
+            ("auth", "mtls", "forwarded", "peers"), "mtls", cause, "Set `server.unix_socket`, or remove `unix`."
+        )
+
+
+def _of_rules(policy: PolicySettings, sources: Mapping[str, SourceSettings]) -> Iterator[Conflict]:
+    """A rule that can never hold denies nothing, and nobody would notice."""
+    for number, rule in enumerate(policy.deny):
+        for name in rule.sources or ():
+            if sources and name not in sources:
+                cure = f"Name one of {', '.join(sources)}."
+                yield Conflict(("policy", "deny", number, "sources"), "rule", f"There is no source `{name}`.", cure)
+        about = [sources[name] for name in rule.sources or sources if name in sources]
+        if rule.column is not None and about and not any(isinstance(source.ids, ManifestIds) for source in about):
+            cause = "No source that this rule is about has a manifest, so none has columns."
+            yield Conflict(("policy", "deny", number, "column"), "rule", cause, "Deny by `clients`, or use a manifest.")
 
 
 def _anybody(auth: Any) -> bool:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
@@ -47,40 +46,11 @@ from gateway.settings.audit import AuditSettings
 from gateway.settings.auth import AuthSettings
 from gateway.settings.caching import Caching, NoCaching
 from gateway.settings.conflicts import conflicts
+from gateway.settings.policy import ClientSettings, PolicySettings
 from gateway.settings.sealing import completed
+from gateway.settings.section import Section
+from gateway.settings.server import ServerSettings
 from gateway.settings.shape import AdapterOptions, adapter_class
-
-
-class Section(BaseModel):
-    """What all sections have in common: they never change, and an unknown key is a mistake."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
-
-class ServerLimits(Section):
-    """Deadlines of the public listener."""
-
-    keep_alive: Duration = Field(
-        default=30.0,
-        description="How long a connection may stay open without a request, and how long the headers of a request may "
-        "take to arrive.",
-    )
-    reader_timeout: Duration = Field(
-        default=30.0,
-        description="How long a reader may take nothing of a document before its connection is reset, so that a "
-        "stalled client does not hold a place in the archive.",
-    )
-    drain: Duration = Field(
-        default=10.0, description="How long running answers may take to end after SIGTERM before they are cut off."
-    )
-
-
-class ServerSettings(Section):
-    """The public listener, which answers FHIR."""
-
-    host: Host = Field(default="127.0.0.1", description="The address to listen on; 0.0.0.0 is every IPv4 address.")
-    port: Port = Field(default=8080, description="The TCP port; 0 lets the system pick a free one.")
-    limits: ServerLimits = Field(default=ServerLimits(), description="Deadlines.")
 
 
 def _rules_model() -> type[BaseModel]:
@@ -296,6 +266,8 @@ class Settings(Section):
     server: ServerSettings = Field(default=ServerSettings(), description="The public listener.")
     fhir: FhirSettings = Field(default_factory=FhirSettings, description="What is served as FHIR.")
     auth: AuthSettings = Field(description="Who may ask.", examples=[{"mode": "none"}])
+    policy: PolicySettings = Field(default=PolicySettings(), description="Which documents a caller may see.")
+    clients: ClientSettings = Field(default=ClientSettings(), description="How much one client may ask.")
     cache: Caching = Field(default=NoCaching(), description="Where documents are kept for the next reader.")
     audit: AuditSettings = Field(default=AuditSettings(), description="The trail of who read what.")
     admin: AdminSettings = Field(default=AdminSettings(), description="The listener for probes.")

@@ -35,6 +35,7 @@ from gateway.app import opened
 from gateway.fhir import Version
 from gateway.protocol.negotiation import Format
 from gateway.routing import Location
+from gateway.security.door import Door
 from gateway.security.opening import open_authentication
 from gateway.server import HttpServer, Pipeline
 from gateway.settings import load
@@ -149,7 +150,7 @@ async def composed(
         authentication = await stack.enter_async_context(
             open_authentication(settings.auth, settings.dialect, telemetry.log)
         )
-        pipeline = Pipeline(gateway.handlers, telemetry, authentication=authentication)
+        pipeline = Pipeline(gateway.handlers, telemetry, Door(authentication=authentication))
         server = HttpServer(pipeline, keepalive=5)
         listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
         stack.push_async_callback(server.shutdown, 0.5)

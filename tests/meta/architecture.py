@@ -50,6 +50,7 @@ COMMANDS = (
     "gateway.cli.check",
     "gateway.cli.check_auth",
     "gateway.cli.check_cache",
+    "gateway.cli.check_entrance",
     "gateway.cli.fetch",
     "gateway.cli.reference",
     "gateway.cli.reference_words",
@@ -77,8 +78,10 @@ HTTP_ROOMS = (
     "middleware",
     "reply",
     "security.authentication",
+    "security.door",
     # The gateway's one client: it asks the issuers of tokens for their keys, at addresses of the configuration.
     "security.fetching",
+    "security.mtls",
     "server",
 )
 
@@ -172,7 +175,11 @@ RULES = (
     ),
     home("smbprotocol", "adapters.smb"),
     home("spnego", "adapters.smb"),
-    home("cryptography", "adapters.smb.wire", "gateway.cache.sealing", "gateway.security.keyset", "gateway.audit"),
+    home(
+        "cryptography",
+        *("adapters.smb.wire", "gateway.cache.sealing", "gateway.audit"),
+        *("gateway.security.keyset", "gateway.security.certificates", "gateway.security.forwarded"),
+    ),
     home("joserfc", "gateway.security.keyset"),
     home("click", "gateway.cli"),
     home("rich", "gateway.cli"),

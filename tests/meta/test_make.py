@@ -108,10 +108,13 @@ def checkout(tmp_path: Path) -> Checkout:
 
 
 SERVERS = (
-    *("nginx", "redis-server", "smbd", "smbclient", "fusermount3"),
+    *("nginx", "haproxy", "varnishd", "slowhttptest", "redis-server", "smbd", "smbclient", "fusermount3"),
     *("krb5kdc", "kadmin.local", "kinit", "krb5-config", "cc"),
 )
-PACKAGES = "nginx redis-server samba smbclient fuse3 krb5-kdc krb5-admin-server krb5-user libkrb5-dev gcc libc6-dev"
+PACKAGES = (
+    "nginx haproxy varnish slowhttptest redis-server samba smbclient fuse3 "
+    "krb5-kdc krb5-admin-server krb5-user libkrb5-dev gcc libc6-dev"
+)
 INSTALL = "python -m pip install --quiet --disable-pip-version-check --use-pep517 --editable .[dev]"
 KERBEROS = INSTALL.replace("[dev]", "[smb-kerberos]")
 

@@ -21,7 +21,7 @@ import yaml
 
 from tests.support.process import Server, running
 
-READY = re.compile(r"^ready (http://\S+)$", re.MULTILINE)
+READY = re.compile(r"^ready (https?://\S+|unix://\S+)$", re.MULTILINE)
 PROJECT = Path(__file__).resolve().parents[2]
 
 

@@ -33,7 +33,7 @@ http {{
     keepalive_requests 1000000;
 {http}
     server {{
-        listen {host}:{port};
+        listen {host}:{port}{tls};
 {server}
     }}
 }}
@@ -54,19 +54,25 @@ class Nginx:
 
 @contextmanager
 def nginx(
-    directory: Path, *, server: str, http: str = "", before: tuple[str, ...] = (), connections: int = 1024
+    directory: Path,
+    *,
+    server: str,
+    http: str = "",
+    before: tuple[str, ...] = (),
+    connections: int = 1024,
+    tls: bool = False,
 ) -> Iterator[Nginx]:
     """nginx with these statements in its `server` and `http` blocks; `before` are words put before its command.
 
-    `connections` is how many it may have, those to where it asks included.
+    `connections` is how many it may have, those to where it asks included. With `tls` it speaks nothing else, by the
+    certificate that `server` names.
     """
     program = require("nginx")
     directory.mkdir(parents=True, exist_ok=True)
     port = free_port()
     configuration = directory / "nginx.conf"
-    configuration.write_text(
-        CONFIGURATION.format(user=_user(), host=LOOPBACK, port=port, http=http, server=server, connections=connections)
-    )
+    words = {"user": _user(), "host": LOOPBACK, "port": port, "tls": " ssl" if tls else "", "connections": connections}
+    configuration.write_text(CONFIGURATION.format(**words, http=http, server=server))
     command: list[str | Path] = [*before, program, "-p", directory, "-c", configuration, "-e", "stderr"]
     with running("nginx", command, log=directory / "nginx.log", ready=port_ready(port)) as process:
         yield Nginx(process, port)

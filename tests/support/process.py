@@ -23,6 +23,7 @@ from tests.support.ports import accepts
 
 PACKAGES = {
     "fusermount3": "fuse3",
+    "haproxy": "haproxy",
     "kadmin.local": "krb5-admin-server",
     "kdb5_util": "krb5-kdc",
     "kinit": "krb5-user",
@@ -30,13 +31,16 @@ PACKAGES = {
     "nginx": "nginx",
     "rclone": "rclone",
     "pdbedit": "samba",
+    "prlimit": "util-linux",
     "redis-server": "redis-server",
     "setpriv": "util-linux",
+    "slowhttptest": "slowhttptest",
     "unshare": "util-linux",
     "smbclient": "smbclient",
     "smbcontrol": "samba",
     "smbd": "samba",
     "smbstatus": "samba",
+    "varnishd": "varnish",
     "wrk": "wrk",
 }
 """The Debian and Ubuntu package behind each program that tests and benchmarks start."""

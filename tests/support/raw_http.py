@@ -7,10 +7,12 @@ Ordinary clients repair, retry and pool; the rules of delivery are about what th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import json
 import re
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -37,6 +39,8 @@ class Ending(enum.Enum):
     """An orderly end (FIN)."""
     RESET = "reset"
     """An abort (RST): nobody can take what came for the whole."""
+    TORN = "torn"
+    """Under TLS: an end (FIN) without the close_notify that vouches for it (RFC 8446 6.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,11 @@ class Connection:
         data = bytes(self._received)
         self._received.clear()
         return data
+
+    def sip(self, count: int) -> None:
+        """Take at most this many bytes off the kernel's hands, if any are there."""
+        with contextlib.suppress(BlockingIOError, ConnectionResetError):
+            self._received += self._socket.recv(count)
 
     async def rest(self) -> bytes:
         """Everything that still comes, until the connection ends (see `ending`)."""
@@ -192,15 +201,101 @@ class Connection:
         return taken
 
 
+class TlsConnection(Connection):
+    """One TLS connection over TCP, which tells how each of the two ended."""
+
+    def __init__(self, raw: socket.socket, context: ssl.SSLContext, name: str) -> None:
+        super().__init__(raw)
+        self._arrived, self._leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self._arrived, self._leaving, server_hostname=name)
+
+    async def handshake(self) -> None:
+        """Raises `ssl.SSLError`, and `ConnectionResetError` where the peer does."""
+        while True:
+            try:
+                self.tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._flush()
+                if not await self._arrive():
+                    raise ConnectionResetError(self.ending.value) from None
+            else:
+                await self._flush()
+                return
+
+    async def send(self, data: bytes) -> None:
+        self.tls.write(data)
+        await self._flush()
+
+    async def _flush(self) -> None:
+        if self._leaving.pending:
+            await asyncio.get_running_loop().sock_sendall(self._socket, self._leaving.read())
+
+    async def _arrive(self) -> bool:
+        try:
+            data = await asyncio.get_running_loop().sock_recv(self._socket, PIECE)
+        except ConnectionResetError:
+            self.ending = Ending.RESET
+            return False
+        if not data:
+            self.ending = Ending.TORN
+        self._arrived.write(data)
+        return bool(data)
+
+    async def _more(self) -> bool:
+        while self.ending is Ending.OPEN:
+            try:
+                data = self.tls.read(PIECE)
+            except ssl.SSLWantReadError:
+                await self._arrive()
+                continue
+            except ssl.SSLZeroReturnError:
+                data = b""
+            if not data:
+                self.ending = Ending.CLOSED
+            self._received += data
+            return bool(data)
+        return False
+
+
 @asynccontextmanager
-async def connect(host: str, port: int, *, receive_buffer: int | None = None) -> AsyncIterator[Connection]:
-    """A connection, closed on leaving; a small `receive_buffer` (bytes) makes a reader that stalls the sender."""
+async def connect_tls(
+    host: str,
+    port: int,
+    context: ssl.SSLContext,
+    *,
+    name: str | None = None,
+    receive_buffer: int | None = None,
+    source: str | None = None,
+) -> AsyncIterator[TlsConnection]:
+    """A TLS connection after its handshake; `name` is the server's, `host` when left out."""
+    async with _socket(host, port, receive_buffer, source) as raw:
+        connection = TlsConnection(raw, context, name or host)
+        await connection.handshake()
+        yield connection
+
+
+@asynccontextmanager
+async def connect(
+    host: str, port: int, *, receive_buffer: int | None = None, source: str | None = None
+) -> AsyncIterator[Connection]:
+    """A connection, closed on leaving; a small `receive_buffer` (bytes) makes a reader that stalls the sender.
+
+    `source` is the address to come from.
+    """
+    async with _socket(host, port, receive_buffer, source) as raw:
+        yield Connection(raw)
+
+
+@asynccontextmanager
+async def _socket(host: str, port: int, receive_buffer: int | None, source: str | None) -> AsyncIterator[socket.socket]:
     with socket.socket() as raw:
         raw.setblocking(False)
+        if source is not None:
+            raw.bind((source, 0))
         if receive_buffer is not None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         await asyncio.get_running_loop().sock_connect(raw, (host, port))
-        yield Connection(raw)
+        yield raw
 
 
 async def exchange(host: str, port: int, *requests: bytes, methods: tuple[str, ...] = ()) -> list[Answer]:

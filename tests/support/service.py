@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -25,10 +26,13 @@ from gateway.fhir import Version
 from gateway.fhir.capability import CapabilityFacts
 from gateway.fills import Fills
 from gateway.handlers import Handlers
+from gateway.listener import Allowance, Listener, listening_on
 from gateway.protocol.interactions import Bases
 from gateway.protocol.profile import PROFILES, Profile
 from gateway.routing import Location, Route, Router, Scheme
 from gateway.security.authentication import Authentication
+from gateway.security.door import Door
+from gateway.security.rules import Judgement
 from gateway.server import HttpServer, Pipeline
 from gateway.shared import SharedReads, Sharing
 from gateway.source import Limits, Source, services
@@ -45,6 +49,8 @@ PATIENCE = Limits(queue_timeout=0.2, open_timeout=2, idle_timeout=2)
 """Deadlines long enough for a busy machine and short enough for a test."""
 
 MakeAdapter = Callable[[str, Services], Adapter]
+MakeJudgement = Callable[[Any], Judgement]
+"""Makes a policy that logs to what it is given."""
 
 
 class _Plain:
@@ -71,14 +77,24 @@ class Service:
     spool: Spool | None = None
     fills: Fills | None = None
     shared: Mapping[str, SharedReads] = field(default_factory=dict)
+    listener: Listener | None = None
     upkeep: Upkeep | None = None
 
     @property
     def url(self) -> str:
         return f"http://{self.host}:{self.port}"
 
+    async def events(self, event: str, count: int = 1) -> list[dict[str, Any]]:
+        """The log lines of this event, once there are at least `count` of them."""
+        for _ in range(200):
+            found = [line for text in self.log.getvalue().splitlines() if (line := json.loads(text))["event"] == event]
+            if len(found) >= count:
+                return found
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"fewer than {count} lines {event!r} in the log:\n{self.log.getvalue()}")
+
     async def ask(self, target: str, *, method: str = "GET", version: str = "1.1", **headers: str) -> Answer:
-        """One request on a connection of its own; header names are written with underscores."""
+        """One request on a connection of its own, without TLS; header names are written with underscores."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         (answer,) = await exchange(
             self.host,
@@ -131,6 +147,12 @@ async def service(
     sharing: Sharing | None = None,
     cache: Cache | None = None,
     policy: Policy | None = None,
+    door: Door | None = None,
+    judgement: MakeJudgement | None = None,
+    tls: ssl.SSLContext | None = None,
+    allowance: Allowance | None = None,
+    keepalive: float = 5,
+    header_timeout: float = 5,
     authentication: Authentication | None = None,
     audit: Callable[[Logger], AbstractAsyncContextManager[Trail]] | None = None,
 ) -> AsyncIterator[Service]:
@@ -176,19 +198,28 @@ async def service(
             documents=documents,
             delivery=Delivery(spool, reader_timeout=reader_timeout),
             profile=profile,
+            policy=judgement(telemetry.log) if judgement is not None else None,
             capabilities={
                 version: CapabilityFacts(software_version="0", security="none", versioned=True) for version in BASES
             },
             audit=trail,
         )
-        pipeline = Pipeline(handlers, telemetry, authentication=authentication)
-        server = HttpServer(pipeline, keepalive=5)
-        listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
+        pipeline = Pipeline(handlers, telemetry, door or Door(authentication=authentication))
+        server = HttpServer(pipeline, keepalive=keepalive, header_timeout=header_timeout)
+        listener = Listener(
+            sockets := await listening_on("127.0.0.1", 0),
+            server,
+            allowance or Allowance(),
+            log=telemetry.log,
+            context=tls,
+            refusal=pipeline.crowded(),
+        )
+        port = sockets[0].getsockname()[1]
         stack.push_async_callback(server.shutdown, 0.5)
         stack.callback(listener.close)
-        port = listener.sockets[0].getsockname()[1]
-        upkeep = Upkeep(router, documents, cache, fills, sources)
-        yield Service(port, sources, pipeline, telemetry, log, spool=spool, fills=fills, shared=shared, upkeep=upkeep)
+        made: dict[str, Any] = {"spool": spool, "fills": fills, "shared": shared, "listener": listener}
+        made["upkeep"] = Upkeep(router, documents, cache, fills, sources)
+        yield Service(port, sources, pipeline, telemetry, log, **made)
 
 
 def scripted(scripts: dict[str, Script]) -> MakeAdapter:

@@ -177,31 +177,39 @@ class Pair:
 class Authority:
     """A certificate authority of a test; its files lie in `directory`."""
 
-    def __init__(self, directory: Path, name: str = "Test authority") -> None:
+    def __init__(self, directory: Path, name: str = "Test authority", *, below: Authority | None = None) -> None:
+        """`below` is who certifies this authority; itself, when nobody does."""
         self._directory = directory
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        builder = _builder(self._name, self._name, self._key).add_extension(
+        issuer = below or self
+        builder = _builder(self._name, issuer._name, self._key).add_extension(
             x509.BasicConstraints(ca=True, path_length=None), critical=True
         )
         usage = x509.KeyUsage(
             digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False, key_encipherment=False,
             data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
         )  # fmt: skip
-        self._certificate = builder.add_extension(usage, critical=True).sign(self._key, hashes.SHA256())
+        self._certificate = builder.add_extension(usage, critical=True).sign(issuer._key, hashes.SHA256())
         self.file = directory / f"{name.replace(' ', '-').lower()}.pem"
         self.file.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, name: str, *, client: bool = False, expired: bool = False) -> Pair:
-        """A certificate for a server of this host name or address, or for a client of this name."""
+    def issue(
+        self, name: str, *, client: bool = False, expired: bool = False, known_as: tuple[x509.GeneralName, ...] = ()
+    ) -> Pair:
+        """A certificate for a server of this host name or address, or for a client of this name.
+
+        `known_as` are further subject alternative names.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         purpose = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
         builder = _builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), self._name, key, expired=expired)
         builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False).add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
         )
-        if not client:
-            builder = builder.add_extension(x509.SubjectAlternativeName([_host(name)]), critical=False)
+        names = [*([] if client else [_host(name)]), *known_as]
+        if names:
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         certificate = builder.sign(self._key, hashes.SHA256())
         pair = Pair(self._directory / f"{name}.pem", self._directory / f"{name}.key")
         pair.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))

@@ -67,10 +67,10 @@ def test_retry_after_is_whole_seconds_within_reason(asked: float | None, sent: s
     assert problem_for(archive.Busy(retry_after=asked)).headers == {"Retry-After": sent}
 
 
-def test_every_503_says_when_to_come_back_and_nothing_else_does() -> None:
+def test_every_429_and_503_says_when_to_come_back_and_nothing_else_does() -> None:
     for entry in TABLE.values():
-        assert (entry.retry_after is not None) == (entry.status == 503), entry.code
-        assert ("Retry-After" in Problem(entry).headers) == (entry.status == 503)
+        assert (entry.retry_after is not None) == (entry.status in (429, 503)), entry.code
+        assert ("Retry-After" in Problem(entry).headers) == (entry.status in (429, 503))
 
 
 @pytest.mark.requirement("FR-129")

@@ -1,0 +1,107 @@
+"""What stands before the handlers, made from the settings: the door, the policy, the certificate, the listening socket.
+
+Part of the composition root, kept apart from it by idea: everything here decides who gets in.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+from gateway.ids import Ids, ManifestIds
+from gateway.listener import Allowance, Listener, listening_at, listening_on
+from gateway.security.authentication import Authentication
+from gateway.security.cors import Cors
+from gateway.security.door import Door
+from gateway.security.policy import load
+from gateway.security.rates import Enumeration, Rates
+from gateway.security.rules import Judgement, Rules
+from gateway.server import HttpServer, Pipeline
+from gateway.settings import Settings
+from gateway.settings.policy import PolicySettings
+from gateway.settings.server import ServerSettings
+
+if TYPE_CHECKING:
+    from gateway.renewal import Renewal
+
+
+def make_door(settings: Settings, authentication: Authentication | None, log: Any) -> Door:
+    """The door of the public listener."""
+    clients, server = settings.clients, settings.server
+    return Door(
+        authentication=authentication,
+        rates=Rates(clients.requests_per_minute, clients.burst, time.monotonic),
+        enumeration=Enumeration(clients.unknown_ids, clients.window, time.monotonic),
+        cors=Cors(server.cors.origins, max_age=server.cors.max_age),
+        standing=_standing(server),
+        log=log,
+    )
+
+
+def _standing(server: ServerSettings) -> dict[str, str]:
+    """Headers of every answer. Over plain HTTP browsers must not be told to come by TLS (RFC 6797 7.2)."""
+    if server.tls is None or server.tls.hsts is None:
+        return {}
+    return {"Strict-Transport-Security": f"max-age={int(server.tls.hsts)}"}
+
+
+async def opened_policy(stack: AsyncExitStack, settings: Settings, log: Any) -> Judgement | None:
+    """The policy, entered; None where every document is for everybody. Raises `HookError`, and what entering a hook raises."""
+    policy = settings.policy
+    if not policy.deny and policy.hook is None:
+        return None
+    manifests = [name for name, source in settings.sources.items() if isinstance(source.ids, ManifestIds)]
+    hook = None
+    if policy.hook is not None:
+        hook = await stack.enter_async_context(load(policy.hook, policy.options))
+    return Judgement(
+        Rules(policy.deny, manifests),
+        hook,
+        timeout=policy.timeout,
+        floor=policy.refusal_time,
+        log=log.bind(component="policy"),
+    )
+
+
+def judged_by(ids: Ids, source: str, policy: PolicySettings) -> Ids:
+    """`ids` of `source`, whose manifest must have every column that a rule decides by: without it nothing would be denied."""
+    if not isinstance(ids, ManifestIds):
+        return ids
+    wanted = [
+        rule.column
+        for rule in policy.deny
+        if rule.column is not None and (rule.sources is None or source in rule.sources)
+    ]
+    return ids.model_copy(update={"columns": (*ids.columns, *wanted)}) if wanted else ids
+
+
+async def opened_certificate(stack: AsyncExitStack, settings: Settings, log: Any) -> Renewal | None:
+    """The certificate of the public listener, read; None without TLS. Raises `TlsProblem`."""
+    if settings.server.tls is None:
+        return None
+    from gateway.renewal import Renewal
+
+    renewal = Renewal(settings.server.tls, demand="mtls" not in settings.auth.chosen, log=log)
+    stack.callback(renewal.close)
+    await renewal.load()
+    return renewal
+
+
+async def opened_listener(
+    settings: ServerSettings, server: HttpServer, pipeline: Pipeline, renewal: Renewal | None, log: Any
+) -> Listener:
+    """The public listener, taking connections. Raises `OSError`."""
+    if settings.unix_socket is not None:
+        sockets = [listening_at(settings.unix_socket)]
+    else:
+        sockets = await listening_on(settings.host, settings.port)
+    limits = settings.limits
+    return Listener(
+        sockets,
+        server,
+        Allowance(limits.max_connections, limits.max_connections_per_peer, limits.header_timeout),
+        log=log,
+        context=None if renewal is None else renewal.context,
+        refusal=pipeline.crowded(),
+    )
