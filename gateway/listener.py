@@ -30,7 +30,7 @@ BACKLOG = 4096
 Whoever comes when they are full is not told: its request is lost, and sent again after seconds.
 """
 
-LINGERING = 512
+MOST_REFUSED = 512
 """Refused connections that may wait for their end at a time."""
 
 BREATH = 16
@@ -181,7 +181,7 @@ class Listener:
 
     def _refuse(self, connection: socket.socket, reason: str) -> None:
         self._nuisances.say("connections refused", reason)
-        if self._context is not None or not self._refusal or len(self._lingering) >= LINGERING:
+        if self._context is not None or not self._refusal or len(self._lingering) >= MOST_REFUSED:
             connection.close()
             return
         with suppress(OSError):
