@@ -108,7 +108,11 @@ class Names:
                 return known
         while True:
             # The reading serves others too: it goes on when this request is cancelled.
-            began, current = await asyncio.shield(self._readings.get(folder) or self._begin(folder))
+            reading = self._readings.get(folder)
+            # One that has ended is of no use to who asks now, and waiting for it would give nobody else a turn.
+            if reading is None or reading.done():
+                reading = self._begin(folder)
+            began, current = await asyncio.shield(reading)
             if began > asked:
                 return current
 
@@ -126,7 +130,8 @@ class Names:
         return reading
 
     def _keep(self, folder: bytes, reading: asyncio.Task[tuple[int, Listing]]) -> None:
-        del self._readings[folder]
+        if self._readings.get(folder) is reading:
+            del self._readings[folder]
         self._size -= self._known.pop(folder).size if folder in self._known else 0
         if reading.cancelled() or reading.exception() is not None:
             return
