@@ -174,6 +174,24 @@ async def test_connections_are_counted_in_all_and_of_each_peer_and_one_too_many_
         ]
 
 
+async def test_many_connections_too_many_at_once_are_all_told_so() -> None:
+    """Each answer is given a moment to arrive: closed at once it would be reset by the request that is on its way."""
+    async with service({"letters": scripted(scripts())}, allowance=Allowance(connections=1)) as at:
+        async with connect(at.host, at.port):
+            await asyncio.sleep(0.05)
+            await asyncio.gather(*(refused_after(at, 0.1) for _ in range(40)))
+
+
+async def refused_after(at: Service, pause: float) -> None:
+    """Asks only after a pause, as a client does that is far away."""
+    async with connect(at.host, at.port) as connection:
+        await asyncio.sleep(pause)
+        await connection.send(READER)
+        assert (await connection.answer()).status == 503
+        assert await connection.rest() == b""
+        assert connection.ending is Ending.CLOSED
+
+
 @pytest.mark.attack("Connections until no file descriptor is left", "one log line, and served again afterwards")
 async def test_a_process_without_file_descriptors_says_so_and_comes_back(tmp_path: Path) -> None:
     few = (require("prlimit"), "--nofile=64")
