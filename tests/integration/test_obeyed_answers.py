@@ -153,12 +153,12 @@ async def test_those_who_cannot_join_an_old_read_share_a_new_one() -> None:
 
 
 async def test_an_archive_that_states_nothing_to_compare_is_read_once_more_for_all() -> None:
-    archive = archive_of(gated=200 * KIB, capabilities=replace(ABLE, strong_versions=False))
+    archive = archive_of(gated=200 * KIB, capabilities=replace(ABLE, strong_versions=False), facts_pause=0.4)
     async with serving(archive) as running:
         first = asyncio.ensure_future(running.ask("/R4/Binary/a"))
         await until(lambda: archive.opened == 1)
-        others = [asyncio.ensure_future(running.ask("/R4/Binary/a")) for _ in range(50)]
-        await asyncio.sleep(0.5)
+        others = [asyncio.ensure_future(running.ask("/R4/Binary/a")) for _ in range(50)]  # all before facts come
+        await asyncio.sleep(1.2)  # two questions, the second for all who came during the first
         archive.gate.set()
         answers = await asyncio.gather(first, *others)
         assert {answer.body == DATA for answer in answers} == {True}

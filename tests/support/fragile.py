@@ -63,6 +63,8 @@ class Archive:
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     """Chunks from `gated` on wait for this."""
     gated: int | None = None
+    facts_pause: float = 0.0
+    """Seconds before it answers when it is asked for facts alone."""
     pause: float = 0.0
     """Seconds before each chunk."""
     opened: int = 0
@@ -110,6 +112,8 @@ class _Fragile(Adapter):
 
     async def stat(self, locator: str, *, caller: Caller | None = None) -> Descriptor:
         self._archive.asked += 1
+        if self._archive.facts_pause:
+            await asyncio.sleep(self._archive.facts_pause)
         return self._facts(await self._paper(locator))
 
     @asynccontextmanager
