@@ -86,9 +86,12 @@ def test_what_the_tutorial_says_to_break_is_caught(right: str, wrong: str, caugh
     text = module.read_text()
     assert text.count(right) == 1
     module.write_text(text.replace(right, wrong))
-    done = pytest_in(tmp_path)
-    failed = set(re.findall(r"^FAILED .*?\[([A-Z]\d*\.\d+)-", done.stdout, re.MULTILINE))
-    assert failed >= caught, done.stdout
+    for _ in range(3):  # what is not closed may be collected before the kit looks, so it is given three looks
+        done = pytest_in(tmp_path)
+        failed = set(re.findall(r"^FAILED .*?\[([A-Z]\d*\.\d+)-", done.stdout, re.MULTILINE))
+        if failed >= caught:
+            return
+    raise AssertionError(done.stdout)
 
 
 def test_the_kit_runs_without_pytest_as_shown(tmp_path: Path) -> None:

@@ -86,10 +86,15 @@ async def test_readers_at_the_edge_share_one_object() -> None:
     spool = Spool(None, memory=0, max_bytes=1 << 20)
     held = Held(spool, most=1 << 20)
     await held.spool(DATA[:1000])
-    await held.spool(DATA[1000:3000])
-    assert await held.piece(1000, 1 << 20) is await held.piece(1000, 1 << 20)
-    await held.close()
-    spool.close()
+    last = DATA[1000:3000]
+    await held.spool(last)
+    try:
+        assert held.latest(1000, 1 << 20) is last
+        assert held.latest(1000, 1999) == b"", "more than was wanted"
+        assert held.latest(0, 1 << 20) == b"", "another place"
+    finally:
+        await held.close()
+        spool.close()
 
 
 async def test_a_spool_that_cannot_be_read_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
