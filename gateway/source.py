@@ -28,6 +28,7 @@ from gateway.blame import Blame, blamed
 from gateway.deadline import within
 from gateway.errors import Wedged
 from gateway.opened import Checked, Opened
+from gateway.source_status import REASONS, EndpointStatus, SourceStatus, State
 from gateway.workers import Workers
 
 
@@ -122,6 +123,26 @@ class Source:
         with Blame(self.name):
             async with asyncio.timeout(self.limits.open_timeout):
                 await self.adapter.probe()
+
+    def status(self) -> SourceStatus:
+        """How the source stands now. Cheap enough to be asked once a second."""
+        workers, limits = self._workers, self.limits
+        state: State = "refused" if self._rejected else "ok" if self.entered else "away"
+        if workers.wedged(limits.open_timeout):
+            state = "wedged"
+        return SourceStatus(
+            name=self.name,
+            state=state,
+            open=self.open_count,
+            max_open=limits.max_open,
+            queued=0,
+            max_queued=0,
+            threads=workers.threads,
+            threads_busy=workers.busy,
+            threads_hung=workers.hung(limits.open_timeout),
+            rejected=dict.fromkeys(REASONS, 0),
+            endpoints=(EndpointStatus("", "closed"),),
+        )
 
     def not_released(self, failure: Exception) -> None:
         """Log that the adapter failed to let go of something: whoever read it got what it was promised."""

@@ -333,3 +333,16 @@ def test_descriptor_is_all_that_stat_returns() -> None:
 
     descriptor, free = asyncio.run(asked())
     assert (descriptor.size, free) == (len(DATA), True)
+
+
+# --- how it stands ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_source_says_how_it_stands() -> None:
+    async with bench(Script([DATA]), threads=2) as at:
+        before = at.source.status()
+        assert (before.name, before.state, before.open, before.max_open) == ("letters", "ok", 0, SOON.max_open)
+        assert (before.threads, before.threads_busy, before.threads_hung) == (2, 0, 0)
+        async with at.source.open("a"):
+            assert at.source.status().open == 1
+        assert [one.circuit for one in at.source.status().endpoints] == ["closed"]
