@@ -19,7 +19,7 @@ from adapters.testing.finding import NoHarness, adapters_of, harness_of
 from adapters.testing.harness import THREAD_NAME
 from adapters.testing.runner import MakeHarness
 from adapters.testing.site import MakeAdapter
-from gateway import app
+from gateway import composing
 from gateway.cli.fetch import only_for
 from gateway.problems import did_you_mean, sentence
 from gateway.settings import Settings, SourceSettings
@@ -108,7 +108,7 @@ def with_harness(package: str) -> list[Trial]:
 
 
 async def on_site(package: str, settings: Settings, ids: Iterable[str]) -> list[Trial]:
-    """The adapters of `package` against the sources that these ids lead to. Raises `CannotRun` and what `app.opened`
+    """The adapters of `package` against the sources that these ids lead to. Raises `CannotRun` and what `composing.opened`
     raises."""
     entries = {entry.name: entry for entry in _installed(package)}
     sources = _sources(settings, ids, entries)
@@ -159,7 +159,7 @@ def _sources(settings: Settings, ids: Iterable[str], entries: dict[str, registry
 async def _located(settings: Settings, ids: Iterable[str]) -> dict[str, dict[str, str]]:
     """The locator of each id, by source."""
     located: dict[str, dict[str, str]] = {}
-    async with app.opened(settings) as gateway:
+    async with composing.opened(settings) as gateway:
         for name, error in gateway.failures.items():
             cause = error.detail or type(error).__name__
             raise CannotRun(

@@ -16,7 +16,7 @@ from adapters import registry
 from adapters.contract import Capabilities, Span
 from adapters.errors import SpanNotSatisfiable
 from gateway import magic, media
-from gateway.app import MAX_THREADS
+from gateway.composing import MAX_THREADS
 from gateway.document import Document, Facts
 from gateway.documents import Documents
 from gateway.media import HEAD_BYTES

@@ -185,12 +185,12 @@ def _alone(config: Path | None, act: Act) -> Any:
     """Do it with the cache opened by this process, since no gateway is running."""
     import asyncio
 
-    from gateway import app
+    from gateway import composing
 
     settings = console.load_settings(config)
 
     async def run() -> Any:
-        async with app.opened(settings) as gateway:
+        async with composing.opened(settings) as gateway:
             return await act(gateway.upkeep)
 
     with console.start_failures(config):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from adapters.errors import AccessDenied, AdapterError, Ambiguous, NotFound, OptionError
-from gateway import app, media
+from gateway import composing, media
 from gateway.audit import examining as audit
 from gateway.cli.check_auth import CredentialReport, examine_credentials
 from gateway.cli.check_cache import CacheReport, examine_cache
@@ -125,7 +125,7 @@ async def _source(settings: Settings, name: str, sample: int, progress: Progress
     began = time.monotonic()
     alone = settings.model_copy(update={"sources": {name: of}})
     try:
-        async with app.opened(alone, progress=progress) as gateway:
+        async with composing.opened(alone, progress=progress) as gateway:
             report.rows = getattr(gateway.schemes[name], "rows", None)
             if name in gateway.failures:
                 raise gateway.failures[name]
@@ -151,7 +151,7 @@ async def _source(settings: Settings, name: str, sample: int, progress: Progress
     return report
 
 
-async def _sample(gateway: app.Gateway, report: SourceReport, count: int, root: object) -> None:
+async def _sample(gateway: composing.Gateway, report: SourceReport, count: int, root: object) -> None:
     """Look at up to `count` documents, evenly spread."""
     scheme: Any = gateway.schemes[report.name]
     if hasattr(scheme, "sample"):
@@ -186,7 +186,7 @@ def _ids_in(root: Path, scheme: Any) -> tuple[list[str], int]:
     return found, len(ids) - len(found)
 
 
-async def _document(gateway: app.Gateway, report: SourceReport, id: str, line: int | None) -> None:
+async def _document(gateway: composing.Gateway, report: SourceReport, id: str, line: int | None) -> None:
     """Find and open one document, and compare what is said of it with its first bytes."""
     try:
         location = await gateway.router.locate(id)

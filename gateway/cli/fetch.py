@@ -18,7 +18,7 @@ import aiohttp
 from yarl import URL
 
 from adapters.errors import AdapterError
-from gateway import app
+from gateway import composing
 from gateway.errors import Problem, problem_for
 from gateway.routing import Location
 from gateway.server import HttpServer, Pipeline
@@ -57,7 +57,7 @@ class Answer:
 class Asking:
     """An open gateway that can be asked."""
 
-    def __init__(self, gateway: app.Gateway, session: aiohttp.ClientSession) -> None:
+    def __init__(self, gateway: composing.Gateway, session: aiohttp.ClientSession) -> None:
         self.gateway = gateway
         self._session = session
 
@@ -100,11 +100,11 @@ def only_for(settings: Settings, id: str) -> Settings:
 
 
 @asynccontextmanager
-async def asking(settings: Settings, progress: app.Progress | None = None) -> AsyncIterator[Asking]:
-    """A gateway that only this process can reach. Raises what `app.opened` raises."""
+async def asking(settings: Settings, progress: composing.Progress | None = None) -> AsyncIterator[Asking]:
+    """A gateway that only this process can reach. Raises what `composing.opened` raises."""
     with TemporaryDirectory(prefix="fhir-gateway-") as directory:
         path = str(Path(directory, "socket"))
-        async with app.opened(settings, progress=progress, recorded=True) as gateway:
+        async with composing.opened(settings, progress=progress, recorded=True) as gateway:
             server = HttpServer(
                 Pipeline(gateway.handlers, gateway.telemetry), keepalive=settings.server.limits.keep_alive
             )

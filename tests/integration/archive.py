@@ -31,7 +31,7 @@ from lxml import etree
 
 from adapters.filesystem import FilesystemAdapter
 from adapters.memory import MemoryAdapter, MemoryOptions
-from gateway.app import opened
+from gateway.composing import opened
 from gateway.fhir import Version
 from gateway.protocol.negotiation import Format
 from gateway.routing import Location

@@ -57,7 +57,7 @@ COMMANDS = (
 )
 """What commands do, without their words: they may build the service as `serve` does."""
 
-COMPOSERS = ("gateway.app", "gateway.cli", *COMMANDS)
+COMPOSERS = ("gateway.app", "gateway.composing", "gateway.cli", *COMMANDS)
 """The composition root and the command line: they know everything, and nothing but each other knows them."""
 
 REGISTRY_READERS = (*COMPOSERS, "gateway.settings", "gateway.settings.*")
@@ -151,7 +151,12 @@ RULES = (
         but=("adapters.testing", "gateway.cli.adapter_kit"),
         never=("adapters.testing",),
     ),
-    Rule("only the command line starts the composition root", PACKAGES, COMPOSERS, never=("gateway.app",)),
+    Rule(
+        "only the command line starts the composition root",
+        PACKAGES,
+        COMPOSERS,
+        never=("gateway.app", "gateway.composing"),
+    ),
     Rule("only the command line knows its commands", PACKAGES, COMPOSERS, never=COMMANDS),
     Rule(
         "nothing but `python -m gateway` knows the command line",

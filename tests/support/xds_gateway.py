@@ -22,7 +22,7 @@ from typing import Any
 
 import yaml
 
-from gateway.app import opened
+from gateway.composing import opened
 from gateway.demo.xds import REPOSITORY, Document, FakeRepository
 from gateway.ids.sealed import Address, Place, Seal
 from gateway.server import HttpServer, Pipeline
