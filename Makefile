@@ -2,10 +2,12 @@
 # Extra arguments: make test ARGS="tests/unit -k ranges", make demo ARGS="--port 9000".
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench bench-quick soak clean
+.PHONY: help install demo test lint bench bench-quick soak image sbom lock clean
 
 PYTHON := .venv/bin/python
 ARGS :=
+ENGINE := docker
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' gateway/__init__.py)
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do printf '  make %-12s %s\n' "$$name" "$$what"; done
@@ -40,6 +42,16 @@ soak: install ## The long runs, one after the other
 		name=$$(basename "$$script" .py); \
 		echo "== $$name"; $(PYTHON) -m "benchmarks.$$name" $(ARGS) || exit 1; \
 	done
+
+image: ## Build the image (ENGINE=podman without docker; ARGS are build options)
+	@$(ENGINE) build --tag fhir-document-gateway:$(VERSION) --build-arg VERSION=$(VERSION) \
+		--build-arg REVISION=$$(git describe --always --dirty --abbrev=40 2>/dev/null || echo unknown) $(ARGS) .
+
+sbom: install ## Write build/sbom.cdx.json: what the image holds, with licences
+	@deploy/scripts/sbom
+
+lock: ## Write deploy/image/*.txt anew: the releases that the image is made of (ARGS=--upgrade for newer ones)
+	@deploy/scripts/lock $(ARGS)
 
 clean: ## Remove what the other targets made
 	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -9,10 +9,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
+import gateway
 
 PROJECT = Path(__file__).parents[2]
 TOOLS = (
@@ -45,7 +48,7 @@ case "$*" in
 esac
 echo "python $*" >>"@STATE@/log"
 case "$*" in
-"-m venv .venv") mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
+"-m venv "*) for home in "$@"; do :; done; mkdir -p "$home/bin" && cp "$0" "$home/bin/python" ;;
 "-m pip install"*)
     left=$(cat "@STATE@/pip-failures" 2>/dev/null || echo 0)
     [ "$left" = 0 ] || { echo $((left - 1)) >"@STATE@/pip-failures"; exit 1; } ;;
@@ -93,7 +96,10 @@ def checkout(tmp_path: Path) -> Checkout:
         directory.mkdir()
     shutil.copy(PROJECT / "Makefile", root)
     shutil.copy(PROJECT / "pyproject.toml", root)
-    shutil.copytree(PROJECT / "deploy" / "scripts", root / "deploy" / "scripts")
+    for folder in ("scripts", "image"):
+        shutil.copytree(PROJECT / "deploy" / folder, root / "deploy" / folder)
+    (root / "gateway").mkdir()
+    shutil.copy(PROJECT / "gateway" / "__init__.py", root / "gateway")
     shutil.copytree(PROJECT / ".ci", root / ".ci")
     for name in TOOLS:
         found = shutil.which(name)
@@ -122,7 +128,9 @@ KERBEROS = INSTALL.replace("[dev]", "[smb-kerberos]")
 def test_help_lists_every_target():
     done = subprocess.run(["make", "--no-print-directory"], cwd=PROJECT, capture_output=True, text=True, check=True)
     listed = {line.split()[1] for line in done.stdout.splitlines()}
-    assert listed == {"help", "install", "demo", "test", "lint", "bench", "bench-quick", "soak", "clean"}
+    assert listed == {
+        *("help", "install", "demo", "test", "lint", "bench", "bench-quick", "soak", "image", "sbom", "lock", "clean"),
+    }
 
 
 def test_test_sets_everything_up_and_ends_with_the_closing_line(checkout: Checkout):
@@ -281,6 +289,26 @@ def test_a_fault_of_style_fails_the_build_after_the_suite_ran(checkout: Checkout
     done = checkout.run(".ci/run")
     assert done.returncode != 0
     assert done.stdout.splitlines()[-1] == "1 passed in 0.01s"
+
+
+def test_the_image_is_built_with_its_version(checkout: Checkout):
+    checkout.program("docker", '#!/bin/sh\necho "docker $*" >>"@STATE@/log"\n')
+    assert checkout.run("make", "image", "ARGS=--pull").returncode == 0
+    arguments = f"--build-arg VERSION={gateway.__version__} --build-arg REVISION=unknown --pull ."
+    assert checkout.log() == [f"docker build --tag fhir-document-gateway:{gateway.__version__} {arguments}"]
+
+
+def test_the_bill_of_materials_is_that_of_the_image(checkout: Checkout):
+    done = checkout.run("make", "sbom")
+    assert done.returncode == 0, done.stderr
+    environment, locked, project, written = checkout.log()[2:]
+    assert environment == "python -m venv --without-pip build/image"
+    assert locked.startswith("python -m pip --python build/image/bin/python")
+    assert locked.endswith("--require-hashes --only-binary :all: --requirement deploy/image/runtime.txt")
+    assert project.endswith("--no-deps .")
+    assert written.endswith("--output-file build/sbom.cdx.json build/image/bin/python")
+    described = tomllib.loads((checkout.root / "build" / "sbom-project.toml").read_text())
+    assert described["project"]["version"] == gateway.__version__
 
 
 def test_the_scripts_name_no_registry():

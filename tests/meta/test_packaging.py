@@ -1,14 +1,16 @@
-"""What leaves the project: the wheel holds what it should and runs where it alone is installed; the image's rules."""
+"""What leaves the project: the wheel holds what it should and runs where it alone is installed."""
 
 from __future__ import annotations
 
 import json
-import re
+import os
+import shutil
 import subprocess
 import sys
 import sysconfig
 import zipfile
 from email.parser import Parser
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -65,17 +67,17 @@ def test_the_wheel_holds_both_packages_and_the_sample_archive(contents):
 
 
 def test_the_wheel_holds_nothing_else(contents):
-    metadata = f"fhir_document_gateway-{gateway.__version__}.dist-info"
-    assert {name.partition("/")[0] for name in contents} == {"gateway", "adapters", metadata}
+    about = f"fhir_document_gateway-{gateway.__version__}.dist-info"
+    assert {name.partition("/")[0] for name in contents} == {"gateway", "adapters", about}
     assert not [name for name in contents if name.endswith((".pyc", ".orig"))]
 
 
 def test_the_wheel_says_who_may_use_it_and_under_what_licence(contents):
-    metadata = f"fhir_document_gateway-{gateway.__version__}.dist-info"
-    facts = Parser().parsestr(contents[f"{metadata}/METADATA"].decode())
+    about = f"fhir_document_gateway-{gateway.__version__}.dist-info"
+    facts = Parser().parsestr(contents[f"{about}/METADATA"].decode())
     assert facts["Requires-Python"] == ">=3.11"
     assert facts["License-Expression"] == "Apache-2.0"
-    assert contents[f"{metadata}/licenses/LICENSE"] == (PROJECT / "LICENSE").read_bytes()
+    assert contents[f"{about}/licenses/LICENSE"] == (PROJECT / "LICENSE").read_bytes()
 
 
 def test_every_advertised_adapter_can_be_loaded_from_the_wheel(installed):
@@ -98,95 +100,26 @@ def test_the_command_runs_where_only_the_wheel_is_installed(installed):
     assert gateway.__version__ in command
 
 
-# --- the image -----------------------------------------------------------------------------------------------------
-
-COMMAND = '["fhir-gateway"]'
-Stage = list[tuple[str, str]]
-
-
-def stages(dockerfile: str) -> list[Stage]:
-    """The instructions of each stage, as (name, rest of the logical line)."""
-    text = "\n".join(line for line in dockerfile.splitlines() if not line.lstrip().startswith("#"))
-    found: list[Stage] = []
-    for line in text.replace("\\\n", " ").splitlines():
-        name, _, rest = line.strip().partition(" ")
-        if name.upper() == "FROM":
-            found.append([])
-        if name and found:
-            found[-1].append((name.upper(), " ".join(rest.split())))
-    return found
-
-
-def faults(dockerfile: str) -> set[str]:
-    """Which of the image's rules a Dockerfile breaks."""
-    *builders, final = stages(dockerfile)
-    instructions = [one for stage in (*builders, final) for one in stage]
-    said = dict(final)
-    user = said.get("USER", "0").partition(":")[0]
-    health = said.get("HEALTHCHECK", "").partition("CMD ")[2]
-    rules = {
-        "two stages": bool(builders),
-        "a numeric user other than root": user.isdigit() and int(user) != 0,
-        "nothing is built in the final stage": not any(
-            name == "RUN" and re.search(r"\b(pip|apt-get|gcc|make)\b", rest) for name, rest in final
-        ),
-        "a slim base with a version": all(
-            re.match(r"python:3\.1[1-9](\.\d+)?-slim", rest) for name, rest in instructions if name == "FROM"
-        ),
-        "health through the command": health.startswith('["fhir-gateway", "health", "--config", '),
-        "signals reach the gateway": said.get("STOPSIGNAL") == "SIGTERM" and said.get("ENTRYPOINT") == COMMAND,
-        "both ports are named": said.get("EXPOSE") == "8080 8081",
-        "labels": all(f".image.{name}=" in said.get("LABEL", "") for name in ("title", "licenses", "version")),
-        "nothing is written beside /tmp": "VOLUME" not in said and "PYTHONDONTWRITEBYTECODE=1" in said.get("ENV", ""),
-        "only what is named is copied": not any(
-            name == "ADD" or (name == "COPY" and rest.startswith(". ")) for name, rest in instructions
-        ),
+def test_the_bill_of_materials_describes_an_environment(tmp_path):
+    """`make sbom` for an environment that claims to hold two libraries; what the image's holds is shown in `test_make`."""
+    run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "environment", cwd=tmp_path)
+    (site,) = tmp_path.glob("environment/lib/python*/site-packages")
+    for name in ("aiohttp", "lxml"):
+        shutil.copytree(metadata.distribution(name)._path, site / f"{name}.dist-info")
+    file, environ = tmp_path / "sbom.json", os.environ | {"PYTHON": sys.executable}
+    script = PROJECT / "deploy" / "scripts" / "sbom"
+    subprocess.run([script, tmp_path / "environment" / "bin" / "python", file], env=environ, check=True, timeout=50)
+    bill = json.loads(file.read_text())
+    root, components = bill["metadata"]["component"], {one["name"]: one for one in bill["components"]}
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
+    assert (root["name"], root["version"], root["type"]) == (
+        "fhir-document-gateway",
+        gateway.__version__,
+        "application",
+    )
+    assert {name: one["purl"] for name, one in components.items()} == {
+        name: f"pkg:pypi/{name}@{metadata.version(name)}" for name in ("aiohttp", "lxml")
     }
-    return {rule for rule, kept in rules.items() if not kept}
-
-
-DOCKERFILE = (PROJECT / "Dockerfile").read_text()
-
-
-def test_the_image_keeps_its_rules():
-    assert faults(DOCKERFILE) == set()
-
-
-@pytest.mark.parametrize(
-    ("pattern", "replacement", "fault"),
-    [
-        (r"FROM .* AS build\n", "", "two stages"),
-        (r"USER .*", "", "a numeric user other than root"),
-        (r"USER .*", "USER gateway", "a numeric user other than root"),
-        (r"USER .*", "USER 0", "a numeric user other than root"),
-        (r"USER .*", "RUN apt-get install gcc\nUSER 10001", "nothing is built in the final stage"),
-        (r"python:3.13-slim\n", "python:latest\n", "a slim base with a version"),
-        (r"HEALTHCHECK(.|\n)*?\n(?=ENTRY)", "", "health through the command"),
-        (r"ENTRYPOINT .*", "ENTRYPOINT fhir-gateway", "signals reach the gateway"),
-        (r"STOPSIGNAL .*", "", "signals reach the gateway"),
-        (r"EXPOSE .*", "", "both ports are named"),
-        (r"PYTHONDONTWRITEBYTECODE=1", "", "nothing is written beside /tmp"),
-        (r"COPY gateway gateway", "COPY . .", "only what is named is copied"),
-    ],
-)
-def test_a_rule_that_is_broken_is_noticed(pattern, replacement, fault):
-    broken, count = re.subn(pattern, replacement, DOCKERFILE)
-    assert count
-    assert fault in faults(broken)
-
-
-def test_the_image_carries_the_version_of_the_code():
-    assert f"ARG VERSION={gateway.__version__}\n" in DOCKERFILE
-
-
-def test_the_image_is_built_from_files_that_are_let_through():
-    allowed = {line[1:] for line in (PROJECT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    copied = {
-        word
-        for stage in stages(DOCKERFILE)
-        for name, rest in stage
-        if name == "COPY" and not rest.startswith("--from")
-        for word in rest.split()[:-1]
-    }
-    assert copied == allowed
-    assert all((PROJECT / path).exists() for path in copied)
+    assert all(one["licenses"] for one in (root, *components.values()))
+    (needed,) = [one["dependsOn"] for one in bill["dependencies"] if one["ref"] == root["bom-ref"]]
+    assert set(needed) == {one["bom-ref"] for one in components.values()}
