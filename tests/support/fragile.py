@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -63,6 +65,8 @@ class Archive:
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     """Chunks from `gated` on wait for this."""
     gated: int | None = None
+    held_back: asyncio.Event | None = None
+    """Every answer is decided at once, and arrives when this is set."""
     facts_pause: float = 0.0
     """Seconds before it answers when it is asked for facts alone."""
     pause: float = 0.0
@@ -74,6 +78,8 @@ class Archive:
     spans: list[Span | None] = field(default_factory=list)
     sent: int = 0
     """Bytes that left it."""
+    answers: dict[str, deque[tuple[float, str]]] = field(default_factory=dict)
+    """The last answers of each document, with the moment (monotonic clock) at which they were decided."""
 
     def put(self, locator: str, data: bytes, version: str = "1", **more: Any) -> None:
         self.papers[locator] = Paper(data, version, **more)
@@ -91,15 +97,30 @@ class _Fragile(Adapter):
     def capabilities(self) -> Capabilities:
         return self._archive.capabilities
 
-    async def _paper(self, locator: str) -> Paper:
+    async def _paper(self, act: str, locator: str) -> Paper:
+        """The document as it is at this moment, once the archive's answer has arrived."""
+        try:
+            return await self._decided(act, locator)
+        finally:
+            if self._archive.held_back is not None:
+                await self._archive.held_back.wait()
+
+    async def _decided(self, act: str, locator: str) -> Paper:
         if self._archive.hangs:
+            self._answers(locator, f"{act}: nothing, it hangs")
             await asyncio.Event().wait()
         if self._archive.away is not None:
+            self._answers(locator, f"{act}: {type(self._archive.away).__name__}")
             raise type(self._archive.away)(self._archive.away.detail)
         paper = self._archive.papers.get(locator)
         if paper is None:
+            self._answers(locator, f"{act}: NotFound")
             raise NotFound("no such paper")
+        self._answers(locator, f"{act}: version {paper.version}")
         return paper
+
+    def _answers(self, locator: str, words: str) -> None:
+        self._archive.answers.setdefault(locator, deque(maxlen=50)).append((time.monotonic(), words))
 
     def _facts(self, paper: Paper) -> Descriptor:
         digest = self._archive.digest or hashlib.sha1(paper.data).digest()
@@ -114,7 +135,7 @@ class _Fragile(Adapter):
         self._archive.asked += 1
         if self._archive.facts_pause:
             await asyncio.sleep(self._archive.facts_pause)
-        return self._facts(await self._paper(locator))
+        return self._facts(await self._paper("stat", locator))
 
     @asynccontextmanager
     async def open(
@@ -125,7 +146,7 @@ class _Fragile(Adapter):
         archive.spans.append(span)
         if archive.refuses:
             raise archive.refuses.pop(0)
-        paper = await self._paper(locator)
+        paper = await self._paper("open", locator)
         if version is not None and version != paper.version and archive.heeds_versions:
             raise Changed("another version")
         if not self.capabilities.spans:

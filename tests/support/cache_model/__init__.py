@@ -1,5 +1,6 @@
 """A model of what a cache may serve, and the load that is held against it.
 
+    evidence        what happened around an answer that is complained of
     truth           every version of every document with the time for which it was current; judges each answer
     reading         a lean client: answers as they came, whole or broken off
     weather         what is done to archives meanwhile: writes, deletions, broken reads, outages

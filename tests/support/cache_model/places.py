@@ -50,6 +50,10 @@ class Place(ABC):
     async def purge(self, replica: int, scope: Scope) -> bool:
         """Purge by one of the gateways; whether it was acknowledged."""
 
+    def lines(self, request_id: str) -> list[dict[str, Any]]:
+        """What the gateways logged of one request."""
+        return []
+
 
 # --- in this process -------------------------------------------------------------------------------------------------
 
@@ -166,6 +170,10 @@ class Processes(Place):
         }
         home = self._folder / f"gateway-{replica}-{self._starts}"
         return self._stacks[replica].enter_context(serving(configuration, home, environ=self._environ))
+
+    def lines(self, request_id: str) -> list[dict[str, Any]]:
+        texts = [log.read_text(errors="replace") for log in sorted(self._folder.glob("gateway-*/gateway.log"))]
+        return [json.loads(line) for text in texts for line in text.splitlines() if f'"{request_id}"' in line]
 
     async def purge(self, replica: int, scope: Scope) -> bool:
         if scope.locator is not None:

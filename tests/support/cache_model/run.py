@@ -20,6 +20,7 @@ from pathlib import Path
 
 from gateway.cache import Scope
 from tests.support.cache_model.backends import BACKENDS, made
+from tests.support.cache_model.evidence import IDS, evidence
 from tests.support.cache_model.places import (
     LINGERS,
     POLICY,
@@ -42,6 +43,9 @@ PURGED = 4
 READERS = 16
 """For each gateway."""
 
+PROVED = 5
+"""Complaints of a source that are told with all that happened around them."""
+
 KINDS = {"native": 50, "range": 14, "conditional": 10, "json": 10, "head": 8, "xml": 8}
 
 
@@ -62,6 +66,8 @@ class Tally:
 
     counts: Counter[str] = field(default_factory=Counter)
     complaints: list[str] = field(default_factory=list)
+    evidence: list[list[str]] = field(default_factory=list)
+    """What happened around the first answers that are complained of."""
     seconds: float = 0.0
 
     def __str__(self) -> str:
@@ -91,6 +97,8 @@ class Run:
         self.pace = pace
         self.dice = random.Random(seed)
         self.counts: Counter[str] = Counter()
+        self.happened: list[tuple[float, str]] = []
+        """What was done to servers and networks, and when."""
         self.sources: dict[str, Archived] = {}
         for name, store in stores.items():
             truth = Truth(name, rules(SOURCES[name], strict_gone=strict_gone))
@@ -131,7 +139,18 @@ class Run:
             tally.counts += one.truth.counts
             tally.counts["versions"] += one.count
             tally.complaints += one.truth.complaints
+            tally.evidence += [self._evidence(one, *accused) for accused in one.truth.accused[:PROVED]]
         return tally
+
+    def _evidence(self, source: Archived, paper: Paper, read: Read) -> list[str]:
+        return evidence(
+            source.truth,
+            paper,
+            read,
+            answers=source.archive.answers.get(paper.name, ()),
+            happened=self.happened,
+            lines=self.place.lines(read.answer.fields.get(IDS, "-")),
+        )
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -191,7 +210,9 @@ class Run:
             at = [len(one) for one in troubles]
             for one in troubles:
                 one.append((time.monotonic(), float("inf")))
+            self.happened.append((time.monotonic(), f"{name}: begins"))
             await acts[name](self.dice)
+            self.happened.append((time.monotonic(), f"{name}: ends"))
             for one, index in zip(troubles, at, strict=True):
                 one[index] = one[index][0], time.monotonic() + LINGERS
             self.counts[name] += 1
@@ -257,7 +278,8 @@ def main() -> int:
             )
         )
     figures = {"seconds": round(tally.seconds, 1), "counts": dict(sorted(tally.counts.items()))}
-    print(json.dumps(figures | {"complaints": tally.complaints[:20], "complained": len(tally.complaints)}))
+    complaints = {"complaints": tally.complaints[:20], "complained": len(tally.complaints)}
+    print(json.dumps(figures | complaints | ({"evidence": tally.evidence} if tally.evidence else {})))
     return int(bool(tally.complaints))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -71,6 +71,10 @@ class _Marks:
         self._when.append(when)
         self._most.append(max(value, self._most[-1] if self._most else -math.inf))
 
+    def all(self) -> Iterator[tuple[float, float]]:
+        """Every moment with the largest value up to it."""
+        return zip(self._when, self._most, strict=True)
+
     def before(self, when: float) -> float:
         at = bisect_left(self._when, when)
         return self._most[at - 1] if at else -math.inf
@@ -110,10 +114,9 @@ class Paper:
 
     def absence(self, begun: float, ended: float) -> tuple[float, float] | None:
         """The earliest time without the document that reaches into these."""
-        at = bisect_right(self.absences, (begun - MEMORY, 0.0))
-        for absence in self.absences[at:]:
-            if absence[1] >= begun and absence[0] <= ended:
-                return absence
+        at = bisect_left(self.absences, begun, key=lambda absence: absence[1])
+        if at < len(self.absences) and self.absences[at][0] <= ended:
+            return self.absences[at]
         return None
 
 
@@ -140,6 +143,8 @@ class Truth:
     """When the archive was away, hung or broke off; an end that is not known yet is infinite."""
     counts: Counter[str] = field(default_factory=Counter)
     complaints: list[str] = field(default_factory=list)
+    accused: list[tuple[Paper, Read]] = field(default_factory=list)
+    """What each complaint is about."""
 
     def trouble(self, begun: float, ended: float) -> bool:
         return any(start <= ended and stop >= begun for start, stop in reversed(self.troubles[-200:]))
@@ -167,11 +172,15 @@ class Truth:
         if complaint:
             status = answer.fields.get("cache-status", "")
             self.complaints.append(f"{self.name}/{paper.name} {read.kind} {answer.status} [{status}]: {complaint}")
+            self.accused.append((paper, read))
 
     def _gone(self, paper: Paper, read: Read) -> str | None:
-        absence = paper.absence(read.begun - self.rules.negative - self.rules.slack, read.ended)
+        # Without slack: how long an answer may be believed counts from before the archive gave it, on a clock that all share.
+        absence = paper.absence(read.begun - self.rules.negative, read.ended)
         if absence is None:
             return "told to be gone, and it was there"
+        if paper.absence(max(read.begun - self.rules.negative, paper.purged.before(read.begun)), read.ended) is None:
+            return "told to be gone, by an answer from before a purge that was acknowledged before this was asked"
         paper.told_gone.add(read.ended, absence[0])
         return None
 
