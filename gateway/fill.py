@@ -11,6 +11,7 @@ slowest reader, nobody joins any more, nothing is stored, and a break is the end
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -111,7 +112,8 @@ class Fill:
         """Whether the cache took the document."""
         self.failure: Exception | None = None
         """What its readers are told when there are no more bytes."""
-        self.began = asyncio.get_running_loop().time()
+        self.began = time.monotonic()
+        """Before the archive was asked anything. The loop's own clock would not tell two requests of a millisecond apart."""
         self.on_unjoinable: Callable[[Fill], None] = lambda fill: None
         self.task: asyncio.Task[None] | None = None
         self._mended = MendedRead(source, locator, self.held, self._open)
@@ -119,6 +121,11 @@ class Fill:
         self._readers: set[Reader] = set()
         self._waiting: list[asyncio.Future[None]] = []
         self._watching: asyncio.Future[None] | None = None
+
+    @property
+    def asked(self) -> float:
+        """When the archive was asked last, in seconds of the monotonic clock; 0 when it was not."""
+        return self._mended.asked
 
     @property
     def tethered(self) -> bool:

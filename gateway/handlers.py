@@ -23,6 +23,7 @@ from gateway.documents import Documents
 from gateway.errors import Problem
 from gateway.fhir import Version, capability
 from gateway.fhir.capability import CapabilityFacts
+from gateway.missing import Remembered
 from gateway.protocol import conditional, negotiation, parameters, ranges
 from gateway.protocol.interactions import Bases, Interaction, Kind
 from gateway.protocol.negotiation import NotAcceptable
@@ -69,7 +70,10 @@ class Handlers:
         try:
             location = await self._located(asked, call)
             return await self._read(request, asked, location, call)
-        except (NotFound, InvalidLocator):
+        except (NotFound, InvalidLocator) as error:
+            if isinstance(error, Remembered):
+                # For the log alone: a reader must not tell what an archive lacks from what is not shown to it.
+                call.cache = "remembered"
             if self.policy is not None:
                 await self.policy.level(time.perf_counter() - call.began)
             raise

@@ -8,6 +8,7 @@ held. Whoever reads saw the first facts and counts on the end: a document that c
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
@@ -38,6 +39,8 @@ class MendedRead:
         self._locator = locator
         self._held = held
         self._tell = opened
+        self.asked = 0.0
+        """When the archive was asked last, in seconds of the monotonic clock: its answer is at least as new as that."""
         self._opened = False
         self._answered = False
 
@@ -81,6 +84,7 @@ class MendedRead:
         capabilities = source.capabilities
         version = self.descriptor.version if mended and capabilities.strong_versions else None
         resumed = version is not None and capabilities.spans and done > 0
+        self.asked = time.monotonic()
         async with source.open(self._locator, Span(done) if resumed else None, version=version) as content:
             self._answered = True
             if self._opened:

@@ -152,33 +152,38 @@ class SharedReads:
 
     async def _newer(self, key: Key, look: Look) -> Reader | None:
         """A reader of the document itself. None when the archive fails, or takes longer than anybody with a copy waits."""
-        reader = self._refreshing(key, look).follow()
         try:
             async with asyncio.timeout(self.policy.patience):
-                await reader.fill.told_or_failed()
-        except BaseException as error:
-            reader.leave()
-            if isinstance(error, TimeoutError) or (isinstance(error, AdapterError) and excuses(error)):
+                reader, _ = await self.filled(key, look, None, wanted=True)
+        except TimeoutError:
+            return None
+        except AdapterError as error:
+            if excuses(error):
                 return None
             raise
         return reader
 
     # --- fills ---------------------------------------------------------------------------------------------------
 
-    async def filled(self, key: Key, look: Look, known: Descriptor | None) -> tuple[Reader, bool]:
+    async def filled(
+        self, key: Key, look: Look, known: Descriptor | None, *, wanted: bool = False
+    ) -> tuple[Reader, bool]:
         """A reader of a fill whose facts are there, and whether somebody else had started it.
 
-        The fill may have `found` the document stored by another process: then there are no bytes to follow.
+        The fill may have `found` the document stored by another process: then there are no bytes to follow. `wanted` lets it
+        go on without readers.
         """
-        arrived = asyncio.get_running_loop().time()
+        arrived = time.monotonic()
         while True:
             fill = self._fills.get((key, look.ticket)) if self._may_join(look.ticket) else None
             collapsed = fill is not None
             reader = (fill or self._start(key, look)).follow()
             fill = reader.fill
+            fill.wanted = fill.wanted or wanted
             try:
-                await fill.told_or_failed()
-                if fill.found or fill.began >= arrived or await self._current(fill, known):
+                if await self._heard(fill, arrived, known) and (
+                    fill.found or fill.began >= arrived or await self._current(fill, known)
+                ):
                     return reader, collapsed
             except BaseException:
                 reader.leave()
@@ -187,8 +192,18 @@ class SharedReads:
             self._fills.retire(fill)
             reader.leave()
 
+    async def _heard(self, fill: Fill, arrived: float, known: Descriptor | None) -> bool:
+        """Wait for the facts. Raises the archive's word; False when it says "not found" to what was asked too long ago."""
+        try:
+            await fill.told_or_failed()
+        except NotFound:
+            if fill.asked >= arrived or (known is None and self._missing.believed(fill.asked, arrived)):
+                raise
+            return False
+        return True
+
     def refuse_missing(self, key: Key, look: Look) -> None:
-        """Raise what the archive said of the document, if that was a moment ago."""
+        """Raise `Remembered` when the archive said a moment ago that it does not have the document."""
         self._missing.refuse((key, look.ticket))
 
     async def _current(self, fill: Fill, known: Descriptor | None) -> bool:
@@ -217,10 +232,10 @@ class SharedReads:
             return await self._keep(key, ticket, Record(descriptor, sniffed, asked), entry)
 
         async def over(failure: Exception | None) -> None:
+            if isinstance(failure, NotFound) and self._remembers(ticket):
+                self._missing.remember((key, ticket), failure, fill.asked)
             if claim is not None:
                 await claim.release()
-            if self.keeps and isinstance(failure, NotFound):
-                self._missing.remember((key, ticket), failure)
             if isinstance(failure, AdapterError):
                 await self.obey(key, failure)
 
@@ -231,7 +246,12 @@ class SharedReads:
             progress=claim.renew if claim else None,
             over=over,
         )
-        return self._fills.start((key, ticket), Fill(self.source, key.locator, self._spool, terms))
+        fill = Fill(self.source, key.locator, self._spool, terms)
+        return self._fills.start((key, ticket), fill)
+
+    def _remembers(self, ticket: Ticket | None) -> bool:
+        """Whether "not found" is remembered. Without a ticket nobody knows whether another process has purged since."""
+        return self.keeps and (ticket is not None or not self.cache.shared)
 
     async def _keep(self, key: Key, ticket: Ticket | None, record: Record, entry: SpoolEntry) -> bool:
         """Store a whole document. One without a version gets a digest, so that its rest can be told to be the same."""

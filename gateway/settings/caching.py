@@ -49,7 +49,10 @@ class _Keeping(_Part):
     )
     negative_ttl: Duration = Field(
         default=10.0,
-        description="How long an archive's word that there is no such document is believed, by each process for itself.",
+        description=(
+            "How long an archive's word that there is no such document is believed, counted from when it was asked, by each "
+            "process for itself."
+        ),
     )
 
 

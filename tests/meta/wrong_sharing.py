@@ -17,6 +17,7 @@ from gateway import shared
 from gateway.cache import Body, Key, Look, Record, Scope
 from gateway.cache.memory import MemoryCache
 from gateway.mended import MendedRead
+from gateway.missing import Missing
 from gateway.opened import Opened
 from gateway.protocol import cache_status
 
@@ -142,6 +143,24 @@ def ends_early(patch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
+@contextmanager
+def remembers_what_was_purged(patch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Believes an old "not found" after a purge, too."""
+    remember, refuse = Missing.remember, Missing.refuse
+    patch.setattr(Missing, "remember", lambda self, key, error, asked: remember(self, key[0], error, asked))
+    patch.setattr(Missing, "refuse", lambda self, key: refuse(self, key[0]))
+    patch.setattr(Missing, "forget", lambda self: None)
+    yield
+
+
+@contextmanager
+def remembers_for_longer(patch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Believes an old "not found" for three tenths of a second more than it may."""
+    believed = Missing.believed
+    patch.setattr(Missing, "believed", lambda self, asked, now: believed(self, asked + 0.3, now))
+    yield
+
+
 CACHES = [IgnoresTickets, ForgetsToPurgeSources, MixesUpDocuments, KeepsNewestForever]
 CHANGES = [
     mends_without_comparing,
@@ -150,4 +169,6 @@ CHANGES = [
     asks_nobody,
     joins_reads_from_before,
     ends_early,
+    remembers_what_was_purged,
+    remembers_for_longer,
 ]
