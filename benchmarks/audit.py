@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.clients import Request, many, verify
-from benchmarks.results import Goal, Result, Spread, in_turns
+from benchmarks.results import Cost, Goal, Result, Spread, in_turns
 from benchmarks.rig import KIB, Contender, Rig, binary
 from benchmarks.scenarios import REQUESTS, Plan, Scenario, beside
 
@@ -65,7 +65,7 @@ def wait(rig: Rig, plan: Plan) -> Result:
     title = "durable audit: what one reader waits longer, median, 10 KiB"
     figures = {"gateway": added, SYNC: waits[SYNC]}
     return Result(
-        "audit-wait", title, "ms", 2, figures, [Goal(1, at_least=False)], {SYNC: "of which nothing is the gateway's"}
+        "audit-wait", title, "ms", 2, figures, [Goal(1, at_least=False)], {SYNC: Cost("of which nothing is the gateway's")}
     )
 
 

@@ -121,6 +121,13 @@ def on_disk(rig: Rig, source: Mapping[str, Any], *, encrypted: bool) -> Iterator
         yield ours
 
 
+@contextmanager
+def in_memory(rig: Rig, source: Mapping[str, Any]) -> Iterator[Keeping]:
+    """The same in its own memory."""
+    with keeping(rig, source, {"backend": "memory", "max_bytes": "256MiB"}) as ours:
+        yield ours
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
     """Who is measured beside the cache: how it is started, what it is asked, and the goal for the ratio to it."""

@@ -31,7 +31,7 @@ class WrongAnswer(Exception):
 class Request:
     """What is asked of one contender: a document of `size` bytes and SHA-256 `digest`, `enveloped` if in base64.
 
-    `authorization` is sent by `many` and `verify` alone.
+    `authorization` and `part`, the first and last byte of a range of `size` bytes, are sent by `many` and `verify` alone.
     """
 
     port: int
@@ -41,6 +41,17 @@ class Request:
     accept: str = "*/*"
     enveloped: bool = False
     authorization: str | None = None
+    part: tuple[int, int] | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The fields that are sent."""
+        fields = {"Accept": self.accept}
+        if self.authorization is not None:
+            fields["Authorization"] = self.authorization
+        if self.part is not None:
+            fields["Range"] = "bytes={}-{}".format(*self.part)
+        return fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +130,9 @@ def stalled(asked: Request, *, readers: int, first: int) -> Iterator[None]:
 def many(asked: Request, *, connections: int, seconds: int, before: tuple[str, ...] = ()) -> Reading:
     """What wrk gets answered in so many seconds. Raises `WrongAnswer` when one request was not answered well."""
     url = f"http://{LOOPBACK}:{asked.port}{asked.target}"
-    options = ["-t1", f"-c{connections}", f"-d{seconds}s", "-H", f"Accept: {asked.accept}"]
-    if asked.authorization is not None:
-        options += ["-H", f"Authorization: {asked.authorization}"]
+    options = ["-t1", f"-c{connections}", f"-d{seconds}s"]
+    for name, value in asked.headers.items():
+        options += ["-H", f"{name}: {value}"]
     said = subprocess.run([*before, require("wrk"), *options, url], check=True, capture_output=True, text=True).stdout
     count = re.search(r"(\d+) requests in", said)
     rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
@@ -134,10 +145,7 @@ def verify(asked: Request) -> None:
     """Read the document once and compare its digest. Raises `WrongAnswer`."""
     connection = http.client.HTTPConnection(LOOPBACK, asked.port, timeout=60)
     try:
-        headers = {"Accept": asked.accept}
-        if asked.authorization is not None:
-            headers["Authorization"] = asked.authorization
-        connection.request("GET", asked.target, headers=headers)
+        connection.request("GET", asked.target, headers=asked.headers)
         response = connection.getresponse()
         pieces = iter(lambda: response.read(PIECE), b"")
         digest = hashlib.sha256()
@@ -145,7 +153,7 @@ def verify(asked: Request) -> None:
             digest.update(piece)
     finally:
         connection.close()
-    if response.status != 200 or digest.digest() != asked.digest:
+    if response.status != (200 if asked.part is None else 206) or digest.digest() != asked.digest:
         raise WrongAnswer(f"port {asked.port}, {asked.target}: status {response.status}, not the document's bytes")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.caching import Keeping
 from benchmarks.clients import Reading, Request, WrongAnswer, verify
 from benchmarks.repository import Pace, SlowRepository, gateway, passed_on, prepared
-from benchmarks.results import Goal, Result, Spread, in_turns
+from benchmarks.results import Cost, Goal, Result, Spread, in_turns
 from benchmarks.rig import MIB, Contender, Rig, binary
 from benchmarks.scenarios import Plan, Scenario, size_text
 from tests.support.nginx import nginx
@@ -132,7 +132,7 @@ def scenario(name: str, what: str, unit: str, digits: int, goal: Goal, figures: 
             f"{plan.crowd:,} misses at once, {size_text(SIZE)} that take {PACE.pause + SIZE / PACE.rate:.0f} s: {what}"
         )
         found = figures(misses(rig, plan))
-        cost = {peer: "" for peer in found if peer not in ("gateway", goal.peer)}
+        cost = {peer: Cost("") for peer in found if peer not in ("gateway", goal.peer)}
         return Result(name, title, unit, digits, found, [goal], cost)
 
     return measure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,26 +39,53 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
+class Cost:
+    """Processor time of one contender: `seconds` for a piece of work, NaN where it was not measured; `text` says it in words."""
+
+    text: str
+    seconds: float = math.nan
+
+
+@dataclass(frozen=True, slots=True)
 class Goal:
     """A limit to keep: at least or at most `limit`.
 
     With a peer it is a limit for the ratio of the gateway to it, round by round; without, for the gateway's own figure.
+    With `processor` it is one for the processor time that a piece of work takes, as a ratio to the peer's. A limit that is
+    NaN is none: the row is there to look at.
     """
 
     limit: float
     at_least: bool
     peer: str | None = None
+    processor: bool = False
 
     def met(self, value: float) -> bool:
+        return math.isnan(self.limit) or self._keeps(value)
+
+    def verdict(self, value: float) -> str:
+        """One word; nothing where there is no limit."""
+        if math.isnan(self.limit):
+            return ""
+        return "met" if self._keeps(value) else "missed"
+
+    def _keeps(self, value: float) -> bool:
         return value >= self.limit if self.at_least else value <= self.limit
 
     def text(self, unit: str) -> str:
+        if math.isnan(self.limit):
+            return ""
         return f"{'>=' if self.at_least else '<='} {self.limit:g}{unit}"
+
+
+def look(peer: str) -> Goal:
+    """No goal: this peer stands beside the gateway to be looked at."""
+    return Goal(math.nan, at_least=True, peer=peer)
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One scenario: `figures` holds each contender's measurements in `unit`, `cost` their processor time, in words."""
+    """One scenario: `figures` holds each contender's measurements in `unit`, `cost` their processor time."""
 
     name: str
     title: str
@@ -65,12 +93,17 @@ class Result:
     digits: int
     figures: Mapping[str, Spread]
     goals: Sequence[Goal]
-    cost: Mapping[str, str] = field(default_factory=dict)
+    cost: Mapping[str, Cost] = field(default_factory=dict)
 
     def ratio(self, peer: str) -> Spread:
         """The gateway to this peer, round by round."""
         pairs = zip(self.figures[OURS].values, self.figures[peer].values, strict=True)
         return Spread(tuple(ours / theirs for ours, theirs in pairs))
+
+    @property
+    def titles(self) -> set[str]:
+        """What its rows begin with."""
+        return {self.title, *(row[0] for row in self.rows())}
 
     @property
     def met(self) -> bool:
@@ -90,26 +123,33 @@ class Result:
             "goals": [
                 {
                     "peer": goal.peer,
+                    "of": "processor time" if goal.processor else self.unit,
                     "at_least" if goal.at_least else "at_most": goal.limit,
                     "judged": round(self._judged(goal), 3),
                     "met": goal.met(self._judged(goal)),
                 }
                 for goal in self.goals
             ],
-            "cost": dict(self.cost),
+            "cost": {name: cost.text for name, cost in self.cost.items()},
         }
 
     def _judged(self, goal: Goal) -> float:
+        if goal.processor and goal.peer:
+            return self.cost[OURS].seconds / self.cost[goal.peer].seconds
         return (self.ratio(goal.peer) if goal.peer else self.figures[OURS]).median
 
     def _row(self, goal: Goal) -> list[str]:
+        if goal.processor and goal.peer:
+            ratio = self._judged(goal)
+            ours, theirs = self.cost[OURS].text, f"{goal.peer} {self.cost[goal.peer].text}"
+            return [f"{self.title}: processor time", ours, theirs, f"{ratio:.2f}", goal.text(" x"), goal.verdict(ratio), ""]
         return [
             self.title,
             self._figure(OURS),
             f"{goal.peer} {self._figure(goal.peer)}" if goal.peer else "",
             self.ratio(goal.peer).text(2) if goal.peer else "",
             goal.text(" x" if goal.peer else f" {self.unit}"),
-            "met" if goal.met(self._judged(goal)) else "missed",
+            goal.verdict(self._judged(goal)),
             "; ".join(self._costs(goal)),
         ]
 
@@ -121,9 +161,9 @@ class Result:
         peers = {one.peer for one in self.goals}
         for name, cost in self.cost.items():
             if name in (OURS, goal.peer):
-                yield f"{name} {cost}"
+                yield f"{name} {cost.text}"
             elif name not in peers:
-                yield ", ".join(filter(None, (f"{name} {self._figure(name)}", cost)))
+                yield ", ".join(filter(None, (f"{name} {self._figure(name)}", cost.text)))
 
 
 HEADINGS = ["what", "gateway", "peer", "ratio", "goal", "", "processor time"]
@@ -147,7 +187,7 @@ def spliced(old: str, results: Sequence[Result], said: str) -> str:
     What is about something new comes behind all other rows, and `said` at the end, in place of what was said there of the same.
     """
     begin, *below = re.split(r"\n\n(?!\|)", old.strip())
-    rows = {result.title: _lines([result]) for result in results}
+    rows = {title: _lines([result]) for result in results for title in result.titles}
     lines: list[str] = []
     for line in begin.splitlines():
         title = line.removeprefix("| ").partition(" | ")[0]

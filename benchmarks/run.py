@@ -17,7 +17,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import audit, caching, fills, scenarios, security, smb, xds
+from benchmarks import audit, caching, fills, scaling, scenarios, security, small, smb, xds
 from benchmarks.machine import description
 from benchmarks.results import Result, footer, markdown, spliced
 from benchmarks.rig import Rig
@@ -30,6 +30,8 @@ BEGIN, END = "<!-- results: written by `make bench` -->", "<!-- end of results -
 
 GROUPS = {
     "files": scenarios.SCENARIOS,
+    "small": small.SCENARIOS,
+    "scaling": scaling.SCENARIOS,
     "security": security.SCENARIOS,
     "audit": audit.SCENARIOS,
     "shares": smb.SCENARIOS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from benchmarks.clients import many, verify
 from benchmarks.results import Goal, Result
@@ -17,15 +18,19 @@ LIFETIME = 3600
 """Seconds that the token of a run is good for."""
 
 
+def tokens(rig: Rig) -> tuple[dict[str, Any], str]:
+    """The section `auth` of a gateway that takes ES256 tokens, and an Authorization field with one."""
+    issuer = Issuer()
+    key_set = issuer.saved(rig.directory)
+    token = issuer.token(exp=issuer.claims()["iat"] + LIFETIME)
+    return issuer.auth(jwks_url=None, jwks_file=str(key_set)), f"Bearer {token}"
+
+
 def signed_token(rig: Rig, plan: Plan) -> Result:
     """Requests per second from 32 connections that all send one ES256 token, as a client does until it expires."""
     document = rig.document(10 * KIB)
-    issuer = Issuer()
-    key_set = issuer.saved(rig.directory)
-    auth = issuer.auth(jwks_url=None, jwks_file=str(key_set))
+    auth, token = tokens(rig)
     with rig.gateway("jwt", auth=auth) as ours, rig.gateway("open", label=OPEN) as theirs:
-        now = issuer.claims()["iat"]
-        token = f"Bearer {issuer.token(exp=now + LIFETIME)}"
         asked = {ours: replace(binary(ours, document), authorization=token), theirs: binary(theirs, document)}
         for one in asked.values():
             verify(one)

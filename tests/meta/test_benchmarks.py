@@ -17,7 +17,7 @@ import pytest
 
 from benchmarks import caching, clients, fills, machine, repository, xds
 from benchmarks.clients import Request, WrongAnswer, verify
-from benchmarks.results import Goal, Result, Spread, footer, in_turns, markdown, spliced
+from benchmarks.results import Cost, Goal, Result, Spread, footer, in_turns, markdown, spliced
 from benchmarks.rig import Contender, Rig, binary
 from benchmarks.scenarios import Plan
 from benchmarks.share import ENCRYPTED, PLAIN, SIGNED, distance
@@ -89,7 +89,7 @@ def test_contenders_take_turns_in_both_orders_after_a_warm_up():
 def test_the_goal_judges_the_median_of_the_ratios():
     figures = {"gateway": Spread((90.0, 10.0, 99.0)), "nginx": Spread((100.0, 100.0, 100.0))}
     goal = Goal(0.8, at_least=True, peer="nginx")
-    result = Result("n", "native", "MB/s", 0, figures, [goal], {"gateway": "1 s/GB", "nginx": "2 s/GB"})
+    result = Result("n", "native", "MB/s", 0, figures, [goal], {"gateway": Cost("1 s/GB"), "nginx": Cost("2 s/GB")})
     assert result.ratio("nginx").median == 0.9
     assert result.met
     table = markdown([result], footer({"kernel": "Linux 6"}, "3 rounds."))
@@ -103,7 +103,7 @@ def test_each_peer_has_its_own_goal_and_one_that_is_missed_is_missed():
     waits = {"gateway": (4.0, 4.0), "smbclient": (10.0, 10.0), "rclone": (5.0, 5.0), "ceiling": (1.0, 1.0)}
     figures = {name: Spread(values) for name, values in waits.items()}
     goals = [Goal(0.5, at_least=False, peer="smbclient"), Goal(0.5, at_least=False, peer="rclone")]
-    result = Result("w", "wait", "ms", 1, figures, goals, dict.fromkeys(figures, "1 s"))
+    result = Result("w", "wait", "ms", 1, figures, goals, dict.fromkeys(figures, Cost("1 s")))
     near, far = result.rows()
     assert (near[2], near[5], far[2], far[5]) == (
         "smbclient 10.0 (10.0..10.0) ms",
