@@ -65,7 +65,13 @@ def wait(rig: Rig, plan: Plan) -> Result:
     title = "durable audit: what one reader waits longer, median, 10 KiB"
     figures = {"gateway": added, SYNC: waits[SYNC]}
     return Result(
-        "audit-wait", title, "ms", 2, figures, [Goal(1, at_least=False)], {SYNC: Cost("of which nothing is the gateway's")}
+        "audit-wait",
+        title,
+        "ms",
+        2,
+        figures,
+        [Goal(1, at_least=False)],
+        {SYNC: Cost("of which nothing is the gateway's")},
     )
 
 

@@ -40,7 +40,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Processor time of one contender: `seconds` for a piece of work, NaN where it was not measured; `text` says it in words."""
+    """Processor time of one contender: `seconds` for a piece of work, NaN where not measured; `text` says it in words."""
 
     text: str
     seconds: float = math.nan
@@ -142,7 +142,15 @@ class Result:
         if goal.processor and goal.peer:
             ratio = self._judged(goal)
             ours, theirs = self.cost[OURS].text, f"{goal.peer} {self.cost[goal.peer].text}"
-            return [f"{self.title}: processor time", ours, theirs, f"{ratio:.2f}", goal.text(" x"), goal.verdict(ratio), ""]
+            return [
+                f"{self.title}: processor time",
+                ours,
+                theirs,
+                f"{ratio:.2f}",
+                goal.text(" x"),
+                goal.verdict(ratio),
+                "",
+            ]
         return [
             self.title,
             self._figure(OURS),

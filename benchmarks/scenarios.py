@@ -55,7 +55,7 @@ Readers = Mapping[Measured, Callable[[], Reading]]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much of everything: rounds, bytes, seconds, readers. The last of them for a share, a repository, fills, and a manifest."""
+    """How much of everything: rounds, bytes, seconds, readers. The last for a share, a repository, fills, and a manifest."""
 
     rounds: int = 9
     large: int = GIB

@@ -38,7 +38,13 @@ def whole_stack(rig: Rig, *, audit: bool = False) -> Iterator[tuple[Contender, s
 
 
 def measured(
-    rig: Rig, plan: Plan, asked: dict[Contender, Request], connections: int, name: str, title: str, goals: Sequence[Goal]
+    rig: Rig,
+    plan: Plan,
+    asked: dict[Contender, Request],
+    connections: int,
+    name: str,
+    title: str,
+    goals: Sequence[Goal],
 ) -> Result:
     """Requests per second of each, in turns, after every answer was seen to be the document."""
     for one in asked.values():
@@ -79,9 +85,7 @@ def small_recorded(rig: Rig, plan: Plan) -> Result:
             nginx: plain(nginx, document),
         }
         goals = [Goal(0.18, at_least=True, peer="nginx")]
-        return measured(
-            rig, plan, asked, 32, "10k-audit", f"10 KiB, 32 connections, {STACK} and durable audit", goals
-        )
+        return measured(rig, plan, asked, 32, "10k-audit", f"10 KiB, 32 connections, {STACK} and durable audit", goals)
 
 
 def smallest(rig: Rig, plan: Plan) -> Result:

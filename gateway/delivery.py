@@ -34,6 +34,7 @@ from gateway.errors import Problem
 from gateway.fhir.binary import Base64Stream, Envelope
 from gateway.reply import Reply
 from gateway.spool import Spool, SpoolFull
+from gateway.whole import Whole
 
 RESET = struct.pack("ii", 1, 0)
 
@@ -97,7 +98,7 @@ class Delivery:
         data = await document.small()
         if data is not None:
             body = _small(data, reply)
-            return web.Response(status=reply.status, headers=reply.headers, body=body), len(body)
+            return Whole(reply.status, reply.headers, body), len(body)
         envelope = reply.envelope
         pieces = document.chunks(reply.span) if envelope is None else _encoded(document.chunks(), envelope)
         async with aclosing(pieces):

@@ -1,7 +1,7 @@
 """The HTTP server around the handlers: errors into OperationOutcomes, one log line per request, resets that stay resets.
 
 aiohttp's own router, middlewares and error pages are not used: a request line that its parser refuses, a path outside
-every base and a failing archive are all answered by `Pipeline`, in FHIR. This is the only module that touches private
+every base and a failing archive are all answered by `Pipeline`, in FHIR. This module and `gateway.whole` alone touch private
 hooks of aiohttp; `pyproject.toml` bounds its version for that reason.
 """
 

@@ -83,6 +83,7 @@ HTTP_ROOMS = (
     "security.fetching",
     "security.mtls",
     "server",
+    "whole",
 )
 
 
