@@ -11,7 +11,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -158,6 +158,25 @@ with running("a server", {server!r}, log=pathlib.Path({str(tmp_path / "log")!r})
     finally:
         os.close(ended)
     assert not accepts(port)
+
+
+def test_no_two_processes_are_given_one_port():
+    script = """
+import random
+random.randrange = lambda stop: 0  # all begin at the same port, as none would by itself
+from tests.support.ports import free_port
+print(*(free_port() for _ in range(50)), flush=True)
+input()
+"""
+    command = [sys.executable, "-c", script]
+    with ExitStack() as stack:
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": PROJECT}
+        several = [stack.enter_context(subprocess.Popen(command, **pipes)) for _ in range(3)]
+        given = [one.stdout.readline().split() for one in several]
+        for one in several:
+            one.communicate("\n")
+    assert [len(ports) for ports in given] == [50] * 3
+    assert len({port for ports in given for port in ports}) == 150
 
 
 def test_nginx_serves_and_proxies_and_owns_its_port(tmp_path: Path):
