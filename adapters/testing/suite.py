@@ -6,7 +6,7 @@ not ask for it. Checks that do not apply are not collected; they are listed with
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -43,7 +43,7 @@ class AdapterConformance:
         reasons = {check: check.excluded(harness_class) for check in CHECKS}
         applicable = [check for check, reason in reasons.items() if reason is None]
         metafunc.parametrize("check", [pytest.param(check, id=f"{check.number}-{check.name}") for check in applicable])
-        _list_of(metafunc.config).add(name, {check: reason for check, reason in reasons.items() if reason is not None})
+        _list_of(metafunc.config).add(name, {check.number: reason for check, reason in reasons.items() if reason})
 
     @pytest.fixture
     def harness(self) -> Harness:
@@ -61,10 +61,17 @@ class NotApplicable:
     """Prints, at the end of a pytest run, which checks were left out and why."""
 
     def __init__(self) -> None:
-        self._left_out: dict[str, dict[Check, str]] = {}
+        self._left_out: dict[str, dict[str, str]] = {}
 
-    def add(self, suite: str, reasons: dict[Check, str]) -> None:
+    def add(self, suite: str, reasons: dict[str, str]) -> None:
+        """Numbers of checks and why they do not apply."""
         self._left_out[suite] = reasons
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """In a process of pytest-xdist: tell the one that prints."""
+        output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
+        if output is not None:
+            output[_LIST] = self._left_out
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         for suite, left_out in self._left_out.items():
@@ -72,8 +79,17 @@ class NotApplicable:
                 count = f"{len(left_out)} of {len(CHECKS)} checks do not apply"
                 terminalreporter.section(f"adapter conformance: {suite}: {count}")
                 for reason in dict.fromkeys(left_out.values()):
-                    numbers = " ".join(check.number for check in left_out if left_out[check] == reason)
+                    numbers = " ".join(number for number in left_out if left_out[number] == reason)
                     terminalreporter.write_line(f"{reason}: {numbers}")
+
+
+def list_of_process(node: Any) -> None:
+    """What a process of pytest-xdist says of checks that do not apply, for the end of the run.
+
+    For a `conftest.py` whose tests run in several processes; `node` is what xdist's hook `pytest_testnodedown` is given.
+    """
+    for suite, reasons in getattr(node, "workeroutput", {}).get(_LIST, {}).items():
+        _list_of(node.config).add(suite, reasons)
 
 
 def _list_of(config: pytest.Config) -> NotApplicable:

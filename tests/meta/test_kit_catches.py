@@ -236,12 +236,12 @@ class TestBroken(AdapterConformance):
 """
 
 
-def _pytest(folder: Path, text: str) -> tuple[int, str]:
+def _pytest(folder: Path, text: str, *words: str) -> tuple[int, str]:
     (folder / "test_it.py").write_text(text)
     (folder / "pytest.ini").write_text(
         "[pytest]\nfilterwarnings = error\nasyncio_default_fixture_loop_scope = function\n"
     )
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", str(folder)]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", *words, str(folder)]
     root = Path(__file__).parents[2]
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=folder, env={**os.environ, "PYTHONPATH": str(root)}, check=False
@@ -249,8 +249,11 @@ def _pytest(folder: Path, text: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def test_only_what_applies_is_collected_and_the_rest_is_listed(tmp_path: Path) -> None:
-    code, output = _pytest(tmp_path, SUITE)
+@pytest.mark.parametrize("words", [(), ("-n", "2")], ids=["one process", "two processes"])
+def test_only_what_applies_is_collected_and_the_rest_is_listed(words: tuple[str, ...], tmp_path: Path) -> None:
+    hook = "from adapters.testing.suite import list_of_process as pytest_testnodedown"
+    (tmp_path / "conftest.py").write_text(hook if words else "")
+    code, output = _pytest(tmp_path, SUITE, *words)
     assert code == 0, output
     assert f"{len(CHECKS) - 4} passed" in output
     assert "skipped" not in output
