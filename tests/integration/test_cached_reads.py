@@ -378,10 +378,16 @@ async def test_a_copy_is_served_while_a_new_one_is_fetched(cache: Cache, ages: A
 
 async def test_an_archive_is_not_asked_again_and_again_for_what_it_does_not_have(cache: Cache) -> None:
     archive = Archive(capabilities=STABLE)
-    async with serving(archive, cache) as running:
+    async with serving(archive, cache, policy=replace(QUICK, negative=60)) as running:
         for _ in range(20):
             assert (await running.ask("/R4/Binary/a")).status == 404
         assert archive.opened == 1
+
+
+async def test_what_was_not_there_is_found_soon_after_it_came(cache: Cache) -> None:
+    archive = Archive(capabilities=STABLE)
+    async with serving(archive, cache) as running:
+        assert (await running.ask("/R4/Binary/a")).status == 404
         archive.put("a", SMALL)
         await asyncio.sleep(QUICK.negative)
         assert (await running.ask("/R4/Binary/a")).body == SMALL
