@@ -9,6 +9,9 @@ ARGS :=
 ENGINE := docker
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' gateway/__init__.py)
 
+# Images set this to stay small. Here it would have every process compile everything again, and tests start many processes.
+unexport PYTHONDONTWRITEBYTECODE
+
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do printf '  make %-12s %s\n' "$$name" "$$what"; done
 
@@ -21,7 +24,7 @@ demo: ## Serve the sample archive on http://127.0.0.1:8080
 
 test: install ## Run the whole suite with real servers, which it installs if it may
 	@deploy/scripts/install-servers
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(PYTHON) -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: install ## Check style and types
 	@$(PYTHON) -m ruff check .

@@ -3,6 +3,9 @@
 * The event loop may not block inside the product's code: blockbuster turns a blocking call there into a failure. Marker
   `blocking_allowed` lifts that for a test that blocks on purpose.
 * A test leaves nothing behind: no task, no thread, no file descriptor.
+* Tests run in several processes at once (`make test`, docs/testing.md), the tests of a file in one of them and in their order.
+  What a test shares with the machine it gets from where nobody else gets it: folders from `tmp_path`, ports from
+  `tests.support.ports.free_port`. All processes must collect the same tests: no test's name is made of chance or time.
 * Property tests are reproducible: no deadline, derived seeds, `HYPOTHESIS_PROFILE=thorough` for more examples.
 * `@pytest.mark.attack("a token without a signature", "401")` says which attack a test tries and what is to come of it; the page
   docs/security-tests.md is made of them.
@@ -18,6 +21,7 @@ import inspect
 import json
 import os
 import re
+import sys
 import threading
 import time
 from collections import defaultdict
@@ -33,7 +37,12 @@ from blockbuster.blockbuster import BlockBusterFunction
 import adapters
 import adapters.testing
 import gateway
+from adapters.testing.suite import list_of_process
 from tests.support.ports import free_port
+
+# Where this is set, each process that a test starts would compile the whole product again. `make` takes it away, too.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # Debian's own /etc/krb5.conf names a realm of somebody else's; a log-on in a test must not look for it.
 os.environ["KRB5_CONFIG"] = os.devnull
@@ -50,8 +59,8 @@ NUMBER = re.compile(r"[A-Z]{2,3}-[0-9]{1,3}[a-z]?")
 REQUIREMENTS = pytest.StashKey[dict[str, tuple[str, ...]]]()
 OUTCOMES = pytest.StashKey[dict[str, str]]()
 
-LEAK_PATIENCE = 2.0
-"""Seconds that threads and descriptors of a finished test get to end by themselves."""
+LEAK_PATIENCE = 10.0
+"""Seconds that threads and descriptors of a finished test get to end by themselves, beside other tests' work."""
 
 
 # --- the loop does not block ---------------------------------------------------------------------------------------
@@ -135,12 +144,15 @@ def _nothing_left_behind() -> Iterator[None]:
     """Ends after the test's event loop, whose default executor and sockets are gone by then."""
     threads, descriptors = set(threading.enumerate()), _descriptors()
     yield
-    deadline = time.monotonic() + LEAK_PATIENCE
+    deadline, pause = time.monotonic() + LEAK_PATIENCE, 0.0005
     while left := _left(threads, descriptors):
-        gc.collect()
         if time.monotonic() > deadline:
             pytest.fail("left behind after the test:\n" + "\n".join(left), pytrace=False)
-        time.sleep(0.01)
+        # A thread that is about to end needs the interpreter for it; only what stays can be waiting for a collection.
+        time.sleep(pause)
+        pause = min(pause * 2, 0.1)
+        if pause > 0.005:
+            gc.collect()
 
 
 def _left(threads: set[threading.Thread], descriptors: dict[int, str]) -> list[str]:
@@ -169,6 +181,30 @@ def port() -> int:
     return free_port()
 
 
+# --- processes -----------------------------------------------------------------------------------------------------
+
+COARSE_FIRST = ("meta", "faults", "conformance", "integration", "wire", "unit")
+"""Folders in the order in which their files are handed out: the last are small, so that all processes end together."""
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """`-n auto`: three for two processors, since every third moment is a wait for a server; a few chosen tests run in one.
+
+    Each process collects all tests for itself, which takes longer than a choice does.
+    """
+    if config.option.keyword or config.option.collectonly or not all(Path(word).is_dir() for word in config.args):
+        return 0
+    processors = len(os.sched_getaffinity(0))
+    return processors + (processors + 1) // 2
+
+
+def pytest_collection_finish() -> None:
+    """What was collected lives to the end: hundreds of thousands of objects that no later collection need visit."""
+    gc.collect()
+    gc.freeze()
+
+
 # --- requirements --------------------------------------------------------------------------------------------------
 
 
@@ -184,6 +220,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # Folders of tests that are not named come first, and files stay together in their order.
+    items.sort(key=lambda item: _place(config, item))
     for item in items:
         numbers = [number for marker in item.iter_markers("requirement") for number in marker.args]
         for number in numbers:
@@ -191,6 +229,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 raise pytest.UsageError(f"{item.nodeid}: {number!r} is not the number of a requirement (like FR-66)")
         if numbers:
             config.stash[REQUIREMENTS][item.nodeid] = tuple(dict.fromkeys(numbers))
+
+
+def _place(config: pytest.Config, item: pytest.Item) -> int:
+    folders = item.path.relative_to(config.rootpath).parts if item.path.is_relative_to(config.rootpath) else ()
+    return next((place for place, name in enumerate(COARSE_FIRST) if name in folders), -1)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -206,13 +249,29 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
     return report
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """In the process that hands out the tests: what came of them in one that has ended. One that broke says nothing."""
+    said = getattr(node, "workeroutput", {}).get("conformance", {"requirements": {}, "outcomes": {}})
+    node.config.stash[REQUIREMENTS] |= said["requirements"]
+    node.config.stash[OUTCOMES] |= said["outcomes"]
+    list_of_process(node)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    path: Path | None = session.config.getoption("--conformance-report")
+    config = session.config
+    path: Path | None = config.getoption("--conformance-report")
     if path is None:
         return
+    requirements, outcomes = config.stash[REQUIREMENTS], config.stash[OUTCOMES]
+    if (said := getattr(config, "workeroutput", None)) is not None:
+        said["conformance"] = {
+            "requirements": requirements,
+            "outcomes": {test: outcome for test, outcome in outcomes.items() if test in requirements},
+        }
+        return
     table: dict[str, list[dict[str, str]]] = defaultdict(list)
-    for test, numbers in session.config.stash[REQUIREMENTS].items():
+    for test, numbers in requirements.items():
         for number in numbers:
-            outcome = session.config.stash[OUTCOMES].get(test, "not run")
-            table[number].append({"test": test, "outcome": outcome})
+            table[number].append({"test": test, "outcome": outcomes.get(test, "not run")})
     path.write_text(json.dumps(dict(sorted(table.items())), indent=1) + "\n")

@@ -98,11 +98,11 @@ class Run:
     table: dict[str, list[dict[str, str]]]
 
 
-def run(directory: Path, source: str) -> Run:
+def run(directory: Path, source: str, *more: str, chosen: str = "") -> Run:
     (directory / "test_inner.py").write_text(source)
     report = directory / "report.json"
-    options = ["-p", "tests.conftest", "-c", PROJECT / "pyproject.toml", "--rootdir", directory, "-rfE"]
-    command = [sys.executable, "-m", "pytest", *options, "--conformance-report", report, directory]
+    options = ["-p", "tests.conftest", "-c", PROJECT / "pyproject.toml", "--rootdir", directory, "-rfE", *more]
+    command = [sys.executable, "-m", "pytest", *options, "--conformance-report", report, directory / chosen]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=50)
     closing = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
     failed = {line.split(" - ")[0].rpartition("::")[2] for line in closing}
@@ -110,9 +110,10 @@ def run(directory: Path, source: str) -> Run:
     return Run(done.returncode, done.stdout + done.stderr, failed, table)
 
 
-@pytest.fixture(scope="module")
-def inner(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return run(tmp_path_factory.mktemp("inner"), INNER)
+@pytest.fixture(scope="module", params=[(), ("-n", "2")], ids=["one process", "two processes"])
+def inner(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Each test goes to whichever process is free, so that what is reported comes from both."""
+    return run(tmp_path_factory.mktemp("inner"), INNER, *request.param)
 
 
 def test_blocking_in_the_product_fails_a_test(inner):
@@ -138,6 +139,21 @@ def test_the_conformance_report_tells_each_outcome(inner):
         "FR-4": ["failed"],
     }
     assert inner.table["CC-2"][0]["test"].endswith("test_inner.py::test_met")
+
+
+WHERE = """
+import os
+
+def test_where(): assert not os.environ.get("PYTEST_XDIST_WORKER"), "in a process of its own"
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "chosen", "several"), [((), "", True), (("-k", "where"), "", False), ((), "test_inner.py", False)]
+)
+def test_a_choice_of_tests_runs_in_one_process(words, chosen, several, tmp_path):
+    done = run(tmp_path, WHERE, "-n", "auto", *words, chosen=chosen)
+    assert ("in a process of its own" in done.output, done.status == 0) == (several, not several)
 
 
 def test_a_mistyped_requirement_is_refused(tmp_path):

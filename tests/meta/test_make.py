@@ -122,6 +122,7 @@ PACKAGES = (
     "krb5-kdc krb5-admin-server krb5-user libkrb5-dev gcc libc6-dev"
 )
 INSTALL = "python -m pip install --quiet --disable-pip-version-check --use-pep517 --editable .[dev]"
+SUITE = "python -m pytest -n auto --dist loadfile --no-loadscope-reorder"
 KERBEROS = INSTALL.replace("[dev]", "[smb-kerberos]")
 
 
@@ -135,15 +136,21 @@ def test_help_lists_every_target():
 
 def test_test_sets_everything_up_and_ends_with_the_closing_line(checkout: Checkout):
     done = checkout.run("make", "test", "ARGS=-k ranges")
-    assert checkout.log() == ["python -m venv .venv", INSTALL, KERBEROS, "python -m pytest -k ranges"]
+    assert checkout.log() == ["python -m venv .venv", INSTALL, KERBEROS, f"{SUITE} -k ranges"]
     assert done.stdout.splitlines()[-1] == "1 passed in 0.01s"
+
+
+def test_compiled_modules_are_kept_whatever_the_machine_says(checkout: Checkout):
+    checkout.program("python3", PYTHON + 'case "$*" in *pytest*) echo "${PYTHONDONTWRITEBYTECODE-kept}" ;; esac\n')
+    checkout.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    assert checkout.run("make", "test").stdout.splitlines()[-1] == "kept"
 
 
 def test_the_second_run_installs_nothing(checkout: Checkout):
     checkout.run("make", "test")
     checkout.log()
     checkout.run("make", "test")
-    assert checkout.log() == ["python -m pytest"]
+    assert checkout.log() == [SUITE]
     checkout.run("make", "demo")
     assert checkout.log() == ["python -m gateway demo"]
 
@@ -268,7 +275,7 @@ def test_without_permission_the_suite_still_runs_and_the_cure_is_named(without_s
     assert done.returncode == 0
     assert f"apt-get install {PACKAGES}" in done.stderr
     log = without_servers.log()
-    assert log[-1] == "python -m pytest"
+    assert log[-1] == SUITE
     assert not [line for line in log if line.startswith("apt-get")]
 
 
@@ -279,7 +286,7 @@ def test_the_build_machine_checks_style_first_and_ends_with_the_closing_line(che
         "python -m ruff check .",
         "python -m ruff format --check .",
         "python -m mypy",
-        "python -m pytest",
+        SUITE,
     ]
     assert done.stdout.splitlines()[-1] == "1 passed in 0.01s"
 
