@@ -17,10 +17,11 @@ from contextlib import AsyncExitStack
 
 from gateway.admin import Admin
 from gateway.composing import opened, watch
-from gateway.entrance import make_door, opened_certificate, opened_listener
-from gateway.health import Health
+from gateway.entrance import make_door, opened_certificate, opened_listener, watched_expiries
 from gateway.keyfile import read_key
 from gateway.listener import Allowance, Listener, listening_on
+from gateway.metrics.tallies import Meters
+from gateway.observed import Observed
 from gateway.security.opening import open_authentication
 from gateway.server import HttpServer, Pipeline, gather_writes
 from gateway.settings import Settings
@@ -38,18 +39,22 @@ async def run(settings: Settings, telemetry: Telemetry, announce: Callable[[str]
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as stack:
-        health = Health()
-        admin_side = Admin(health)
+        observed = Observed(telemetry, Meters(telemetry.log))
+        observed.heartbeat.start()
+        stack.callback(observed.heartbeat.stop)
+        admin_side = Admin(observed)
         admin_server = HttpServer(admin_side, keepalive=settings.server.limits.keep_alive)
         admin_sockets = await listening_on(settings.admin.host, settings.admin.port)
         admin = _listening(
             stack, admin_server, Listener(admin_sockets, admin_server, Allowance(200), log=telemetry.log)
         )
         renewal = await opened_certificate(stack, settings, telemetry.log)
-        gateway = await stack.enter_async_context(opened(settings, telemetry=telemetry, recorded=True))
-        health.sources = gateway.source_states
+        gateway = await stack.enter_async_context(
+            opened(settings, telemetry=telemetry, recorded=True, meters=observed.meters)
+        )
+        gateway.shown_in(observed)
         admin_side.upkeep = gateway.upkeep
-        admin_side.audit = gateway.audit
+        observed.certificates = watched_expiries(stack, settings)
         gateway.audit.deliver()
         for name, error in gateway.failures.items():
             telemetry.log.warning("source is away", source=name, error=type(error).__name__, detail=error.detail)
@@ -58,10 +63,12 @@ async def run(settings: Settings, telemetry: Telemetry, announce: Callable[[str]
         authentication = await stack.enter_async_context(
             open_authentication(settings.auth, settings.dialect, telemetry.log)
         )
-        pipeline = Pipeline(gateway.handlers, telemetry, make_door(settings, authentication, telemetry.log))
+        observed.authentication = authentication
+        door = make_door(settings, authentication, telemetry.log)
+        pipeline = observed.pipeline = Pipeline(gateway.handlers, telemetry, door, observed.meters.requests)
         limits = settings.server.limits
         server = HttpServer(pipeline, keepalive=limits.keep_alive, header_timeout=limits.header_timeout)
-        public = _listening(
+        public = observed.listener = _listening(
             stack, server, await opened_listener(settings.server, server, pipeline, renewal, telemetry.log)
         )
         if renewal is not None:
@@ -69,11 +76,11 @@ async def run(settings: Settings, telemetry: Telemetry, announce: Callable[[str]
         # What was built so far lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()
-        health.started = True
+        observed.started = True
         telemetry.log.info("ready", address=public.url, admin=admin.url, count=len(gateway.sources), pid=os.getpid())
         announce(public.url)
         await stopping.wait()
-        health.draining = pipeline.draining = True
+        observed.draining = pipeline.draining = True
         telemetry.log.info("draining", open=pipeline.in_flight)
         public.close()
         server.pre_shutdown()

@@ -35,6 +35,8 @@ _plain_id = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,99}").fullmatch
 _numbers_in = re.compile(r"(?<![0-9])([0-9]{3})[-._:]?([0-9]{3})[-._:]?([0-9]{4})(?![0-9])").findall
 _is_uuid = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}").fullmatch
 
+_NO_ADAPTERS: Mapping[str, str] = {}
+
 _process = os.urandom(6).hex()
 _numbers = itertools.count(1)
 
@@ -66,7 +68,9 @@ class Call:
         "correlation_id",
         "denied",
         "detail",
+        "ended_at",
         "entry",
+        "first_byte_at",
         "identity",
         "interaction",
         "location",
@@ -113,6 +117,7 @@ class Call:
         self.cache: str | None = None
         self.reply: Reply | None = None
         self.status = 0
+        self.first_byte_at = self.ended_at = 0.0
         self.sent = 0
         self.outcome = "complete"
         self.entry: errors.Entry | errors.Abort | None = None
@@ -128,6 +133,25 @@ class Call:
     def known_method(self) -> str:
         """The method where HTTP knows it: any other text comes from a stranger."""
         return self.method if self.method in _METHODS else "other"
+
+    def sending(self) -> None:
+        """The first byte of the answer is about to leave."""
+        if not self.first_byte_at:
+            self.first_byte_at = time.perf_counter()
+
+    def end(self) -> None:
+        """The request is over, one way or another."""
+        self.ended_at = time.perf_counter()
+
+    @property
+    def duration(self) -> float:
+        """How long it took, in seconds."""
+        return (self.ended_at or time.perf_counter()) - self.began
+
+    @property
+    def first_byte(self) -> float | None:
+        """After how many seconds the first byte of the answer left; None when none did."""
+        return self.first_byte_at - self.began if self.first_byte_at else None
 
     def begin(self, reply: Reply) -> None:
         """Note what is about to be sent and put this request's ids among its headers."""
@@ -147,8 +171,13 @@ class Call:
         """Note an error; `detail` is for operators and holds no patient data."""
         self.entry, self.detail, self.outcome = entry, detail, outcome
 
-    def fields(self, document: str | None, caller: str | None = None) -> dict[str, Any]:
-        """The canonical log line. `document` is the hash that stands for the id, `caller` that for the client."""
+    def fields(
+        self, document: str | None, caller: str | None = None, adapters: Mapping[str, str] = _NO_ADAPTERS
+    ) -> dict[str, Any]:
+        """The canonical log line. `document` is the hash that stands for the id, `caller` that for the client.
+
+        `adapters` are the kinds of the sources.
+        """
         interaction = self.interaction
         line: dict[str, Any] = {
             "request_id": self.logged_id,
@@ -157,14 +186,19 @@ class Call:
             "status": self.status,
             "outcome": self.outcome,
             "bytes": self.sent,
-            "duration_ms": round((time.perf_counter() - self.began) * 1000, 3),
+            "duration_ms": round(self.duration * 1000, 3),
         }
+        first_byte = self.first_byte
+        if first_byte is not None:
+            line["first_byte_ms"] = round(first_byte * 1000, 3)
         if interaction.version is not None:
             line["base"] = interaction.version.name
         if self.correlation_id is not None:
             line["correlation_id"] = shown_id(self.correlation_id)
         if self.source is not None:
             line["source"] = self.source
+            if self.source in adapters:
+                line["adapter"] = adapters[self.source]
         if caller is not None:
             line["auth"], line["caller"] = self.identity.method, caller
         if document is not None:
@@ -174,11 +208,16 @@ class Call:
         if self.reply is not None:
             line["representation"] = self.reply.representation
         if self.entry is not None:
-            line["code"] = self.entry.code
-            if self.detail:
-                line["detail"] = self.detail
-            if self.denied is not None:
-                line["reason"] = self.denied
+            line |= self._failure(self.entry)
+        return line
+
+    def _failure(self, entry: errors.Entry | errors.Abort) -> dict[str, Any]:
+        """What the line of a request that failed says of that."""
+        line = {"code": entry.code}
+        if self.detail:
+            line["detail"] = self.detail
+        if self.denied is not None:
+            line["reason"] = self.denied
         return line
 
 

@@ -21,9 +21,13 @@ from gateway.cache.backends import make_cache, max_document_of, policy_of
 from gateway.delivery import Delivery
 from gateway.documents import Documents
 from gateway.entrance import judged_by, opened_policy
+from gateway.fhir import Version
+from gateway.fhir.capability import CapabilityFacts
 from gateway.fills import Fills
 from gateway.handlers import Handlers
 from gateway.ids import open_scheme
+from gateway.metrics.tallies import Meters
+from gateway.observed import Observed
 from gateway.offering import capability_facts
 from gateway.protocol.interactions import Bases
 from gateway.routing import Route, Router, Scheme
@@ -58,12 +62,17 @@ class Gateway:
     documents: Documents
     handlers: Handlers
     upkeep: Upkeep
+    cache: Cache
+    fills: Fills
+    spool: Spool
     audit: Trail = NO_TRAIL
     failures: dict[str, AdapterError] = field(default_factory=dict)
 
-    def source_states(self) -> Mapping[str, str]:
-        """One word per source, for the status page."""
-        return {name: "unavailable" if name in self.failures else "ok" for name in self.sources}
+    def shown_in(self, observed: Observed) -> None:
+        """Let whoever looks at the process see this gateway."""
+        observed.sources, observed.failures = self.sources, self.failures
+        observed.cache, observed.fills, observed.spool = self.cache, self.fills, self.spool
+        observed.audit = self.audit
 
 
 @asynccontextmanager
@@ -73,10 +82,12 @@ async def opened(
     telemetry: Telemetry | None = None,
     progress: Progress | None = None,
     recorded: bool = False,
+    meters: Meters | None = None,
 ) -> AsyncGenerator[Gateway, None]:
     """The composed gateway: manifests loaded, every source entered or its failure noted.
 
     `recorded`: documents are going to be given out, so the audit trail is written. Raises `TrailUnusable` when it cannot be.
+    `meters` count what the sources do; with them the numbers outlive this gateway.
 
     Raises `OptionError` when an adapter's options cannot work and `ManifestError` when a manifest cannot be used: both
     are mistakes that waiting does not mend. An archive that is away is no reason not to start.
@@ -86,9 +97,10 @@ async def opened(
             telemetry = Telemetry(level="error")
             stack.push_async_callback(asyncio.to_thread, telemetry.close)
         audit = await stack.enter_async_context(open_trail(settings.audit, telemetry.log)) if recorded else NO_TRAIL
+        meters = meters or Meters()
         spool = Spool(settings.spool.directory, memory=settings.spool.memory, max_bytes=settings.spool.max_bytes)
         stack.callback(spool.close)
-        sources = {name: _source(name, of, telemetry) for name, of in settings.sources.items()}
+        sources = {name: _source(name, of, telemetry, meters) for name, of in settings.sources.items()}
         failures: dict[str, AdapterError] = {}
         await _gathered(_enter(stack, source, failures) for source in sources.values())
         schemes: dict[str, Scheme] = {}
@@ -116,20 +128,23 @@ async def opened(
             documents=documents,
             delivery=Delivery(spool, reader_timeout=settings.server.limits.reader_timeout),
             profile=settings.fhir.resolved_profile,
-            capabilities={
-                version: capability_facts(
-                    settings,
-                    version,
-                    versioned=all(source.capabilities.strong_versions for source in sources.values()),
-                )
-                for version in settings.fhir.paths
-            },
+            capabilities=_capabilities(settings, sources),
             policy=policy,
             smart_configuration=smart.render(settings.auth.smart) if settings.auth.smart else None,
             audit=audit,
+            adapters={name: of.adapter for name, of in settings.sources.items()},
         )
         upkeep = Upkeep(router, documents, cache, fills, sources)
-        yield Gateway(settings, telemetry, sources, schemes, router, documents, handlers, upkeep, audit, failures)
+        yield Gateway(
+            *(settings, telemetry, sources, schemes, router, documents, handlers, upkeep, cache, fills, spool, audit),
+            failures=failures,
+        )
+
+
+def _capabilities(settings: Settings, sources: Mapping[str, Source]) -> dict[Version, CapabilityFacts]:
+    """What the CapabilityStatement of each base says. Versions are promised only when every source has them."""
+    versioned = all(source.capabilities.strong_versions for source in sources.values())
+    return {version: capability_facts(settings, version, versioned=versioned) for version in settings.fhir.paths}
 
 
 def _shared(
@@ -155,7 +170,7 @@ def _shared(
     }
 
 
-def _source(name: str, settings: SourceSettings, telemetry: Telemetry) -> Source:
+def _source(name: str, settings: SourceSettings, telemetry: Telemetry, meters: Meters) -> Source:
     adapter_class = registry.load(settings.adapter)
     limits = Limits(
         max_open=settings.limits.max_open,
@@ -167,7 +182,7 @@ def _source(name: str, settings: SourceSettings, telemetry: Telemetry) -> Source
     workers = Workers(name, min(limits.max_open, MAX_THREADS))
     log = telemetry.log.bind(component="adapter", source=name, adapter=settings.adapter)
     adapter = adapter_class(name, settings.adapter_options, services(workers, log, limits))
-    return Source(name, adapter, limits=limits, workers=workers)
+    return Source(name, adapter, limits=limits, workers=workers, meter=meters.of(name))
 
 
 async def _enter(stack: AsyncExitStack, source: Source, failures: dict[str, AdapterError]) -> None:

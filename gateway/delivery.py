@@ -19,7 +19,7 @@ import socket
 import struct
 import sys
 import termios
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import cast
 
@@ -80,6 +80,10 @@ class _Body(web.StreamResponse):
     _send_headers_immediately = False
 
 
+def _untold() -> None:
+    """Nobody asks when the first byte leaves."""
+
+
 class Delivery:
     """Sends replies. `reader_timeout` in seconds is how long a reader may take less than `SLOWEST` allows."""
 
@@ -87,8 +91,10 @@ class Delivery:
         self._spool = spool
         self._reader_timeout = reader_timeout
 
-    async def send(self, request: web.BaseRequest, reply: Reply, document: Document) -> tuple[web.StreamResponse, int]:
-        """Send the body and return the finished response and its body's bytes.
+    async def send(
+        self, request: web.BaseRequest, reply: Reply, document: Document, sending: Callable[[], None] = _untold
+    ) -> tuple[web.StreamResponse, int]:
+        """Send the body and return the finished response and its body's bytes. `sending` is called before its first byte.
 
         Raises `AdapterError` or `Problem` while the response has not started, `Aborted` after.
         """
@@ -103,11 +109,15 @@ class Delivery:
         pieces = document.chunks(reply.span) if envelope is None else _encoded(document.chunks(), envelope)
         async with aclosing(pieces):
             if reply.length is None and request.version < HttpVersion11:
-                return await self._send_spooled(request, reply, pieces)
-            return await self._send_pieces(request, reply, pieces)
+                return await self._send_spooled(request, reply, pieces, sending)
+            return await self._send_pieces(request, reply, pieces, sending)
 
     async def _send_pieces(
-        self, request: web.BaseRequest, reply: Reply, pieces: AsyncGenerator[bytes, None]
+        self,
+        request: web.BaseRequest,
+        reply: Reply,
+        pieces: AsyncGenerator[bytes, None],
+        sending: Callable[[], None],
     ) -> tuple[web.StreamResponse, int]:
         response = _Body(status=reply.status, headers=reply.headers)
         # The head is made before there is anything to send, and leaves with the first byte.
@@ -119,6 +129,7 @@ class Delivery:
             writer.chunked = False
             raise
         sent = 0
+        sending()
         try:
             while piece is not None:
                 try:
@@ -176,7 +187,11 @@ class Delivery:
             rest.cancel()
 
     async def _send_spooled(
-        self, request: web.BaseRequest, reply: Reply, pieces: AsyncGenerator[bytes, None]
+        self,
+        request: web.BaseRequest,
+        reply: Reply,
+        pieces: AsyncGenerator[bytes, None],
+        sending: Callable[[], None],
     ) -> tuple[web.StreamResponse, int]:
         """To an HTTP/1.0 reader a body of unknown length is sent only when its length is known (RFC 9112 6.3)."""
         async with self._spool.entry() as entry:
@@ -188,7 +203,7 @@ class Delivery:
             headers = reply.headers | {"Content-Length": str(entry.size)}
             known = Reply(reply.status, headers, entry.size, True, reply.span, reply.envelope)
             async with aclosing(entry.chunks()) as spooled:
-                return await self._send_pieces(request, known, spooled)
+                return await self._send_pieces(request, known, spooled, sending)
 
 
 def _taken_from(transport: asyncio.BaseTransport | None) -> int:

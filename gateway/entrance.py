@@ -5,6 +5,7 @@ Part of the composition root, kept apart from it by idea: everything here decide
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from gateway.listener import Allowance, Listener, listening_at, listening_on
 from gateway.security.authentication import Authentication
 from gateway.security.cors import Cors
 from gateway.security.door import Door
+from gateway.security.expiries import Expiries
 from gateway.security.policy import load
 from gateway.security.rates import Enumeration, Rates
 from gateway.security.rules import Judgement, Rules
@@ -86,6 +88,14 @@ async def opened_certificate(stack: AsyncExitStack, settings: Settings, log: Any
     stack.callback(renewal.close)
     await renewal.load()
     return renewal
+
+
+def watched_expiries(stack: AsyncExitStack, settings: Settings) -> Expiries:
+    """The watch over the ends of all certificates that the settings name."""
+    expiries = Expiries(settings)
+    stack.callback(expiries.close)
+    stack.callback(asyncio.get_running_loop().create_task(expiries.watch()).cancel)
+    return expiries
 
 
 async def opened_listener(

@@ -131,6 +131,11 @@ class Fill:
     def tethered(self) -> bool:
         return self.held.tethered
 
+    @property
+    def followers(self) -> int:
+        """How many readers it has."""
+        return len(self._readers)
+
     # --- readers -------------------------------------------------------------------------------------------------
 
     def follow(self) -> Reader:
@@ -243,6 +248,7 @@ class Fill:
             self._tether()
 
     async def _accept(self, chunk: bytes) -> None:
+        self.source.meter.filled += len(chunk)
         if self.tethered or not await self.held.spool(chunk):
             self._tether()
             await self._room()

@@ -23,6 +23,11 @@ class Fills:
         """How many reads of archives are under way or still have readers."""
         return len(self._running)
 
+    @property
+    def waiters(self) -> int:
+        """How many readers follow a read that somebody else's request began."""
+        return sum(max(0, fill.followers - 1) for fill in self._running.values())
+
     def get(self, key: Hashable) -> Fill | None:
         """The fill under `key` that can still be followed from the first byte."""
         return self._joinable.get(key)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from aiohttp import web
 from multidict import CIMultiDictProxy
@@ -51,6 +51,8 @@ class Handlers:
     smart_configuration: bytes | None = None
     policy: Judgement | None = None
     audit: Trail = NO_TRAIL
+    adapters: Mapping[str, str] = field(default_factory=dict)
+    """The kind of each source, for log lines."""
 
     async def answer(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
         """The finished response. Raises `Problem` or `AdapterError` before it started, `Aborted` after."""
@@ -176,7 +178,7 @@ class Handlers:
             return await self._bodyless(reply, call)
         call.begin(reply)
         await (self.audit.looked if _bare(reply) else self.audit.intended)(call)
-        response, call.sent = await self.delivery.send(request, reply, document)
+        response, call.sent = await self.delivery.send(request, reply, document, call.sending)
         return response
 
     async def _bodyless(self, reply: Reply, call: Call) -> web.StreamResponse:

@@ -77,6 +77,8 @@ class Listener:
         self._nuisances = _Nuisances(log)
         self._peers: Counter[str] = Counter()
         self._lingering: set[socket.socket] = set()
+        self.refused: Counter[str] = Counter()
+        """Connections that were not served, by a word for the reason."""
         self._tasks: set[asyncio.Task[None]] = set()
         loop = asyncio.get_running_loop()
         self._accepting = [loop.create_task(self._accept(one), name="accept") for one in self._listening]
@@ -122,6 +124,7 @@ class Listener:
                 connection, address = await loop.sock_accept(listening)
             except OSError as error:
                 if error.errno not in (errno.ECONNABORTED, errno.EINTR):
+                    self.refused["not_accepted"] += 1
                     self._nuisances.say("connections cannot be accepted", error.strerror or type(error).__name__)
                     await asyncio.sleep(PAUSE)
                 continue
@@ -133,8 +136,10 @@ class Listener:
     def _admit(self, connection: socket.socket, peer: str) -> None:
         allowed = self._allowance
         if self.open >= allowed.connections:
+            self.refused["connections"] += 1
             self._refuse(connection, "server.limits.max_connections is reached")
         elif allowed.per_peer is not None and self._peers[peer] >= allowed.per_peer:
+            self.refused["connections_per_peer"] += 1
             self._refuse(connection, "server.limits.max_connections_per_peer is reached")
         else:
             self._peers[peer] += 1
@@ -171,6 +176,7 @@ class Listener:
         except (OSError, TimeoutError) as error:
             reason = _handshake_reason(error)
             if reason:
+                self.refused["handshake"] += 1
                 self._nuisances.say("TLS handshakes failed", reason)
             release()
             connection.close()

@@ -12,7 +12,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Self
 
 from adapters.contract import MAX_CHUNK, Content, Descriptor, LocalFile, Span
-from adapters.errors import Corrupt
+from adapters.errors import AdapterError, Corrupt
 from gateway.blame import Blame, blamed
 from gateway.deadline import within
 
@@ -72,7 +72,7 @@ async def _verified(content: Content, asked: Span, *, source: Source) -> AsyncGe
         hasher = hashlib.new(digest.algorithm, usedforsecurity=False) if digest else None
     position, held = given.start, b""
     if position > asked.start or (given_stop is not None and wanted is not None and given_stop < wanted):
-        raise blamed(Corrupt("the adapter answered another span than was asked"), source.name)
+        raise _broken(Corrupt("the adapter answered another span than was asked"), source)
     async with aclosing(_pulled(content.chunks, source)) as chunks:
         async for chunk in chunks:
             if held:
@@ -85,13 +85,20 @@ async def _verified(content: Content, asked: Span, *, source: Source) -> AsyncGe
                 yield held[: len(held) - (position - cut)]
                 return
             if given_stop is not None and position > given_stop:
-                raise blamed(Corrupt("the archive sent more than it announced"), source.name)
+                raise _broken(Corrupt("the archive sent more than it announced"), source)
     if cut is not None or (given_stop is not None and position < given_stop):
-        raise blamed(Corrupt("the archive ended the document early"), source.name)
+        raise _broken(Corrupt("the archive ended the document early"), source)
     if digest is not None and hasher is not None and hasher.digest() != digest.value:
-        raise blamed(Corrupt("the document does not match the archive's digest"), source.name)
+        raise _broken(Corrupt("the document does not match the archive's digest"), source)
     if held:
         yield held
+
+
+def _broken(error: Exception, source: Source) -> AdapterError:
+    """`error` with the archive's name, counted."""
+    failure = blamed(error, source.name)
+    source.meter.failed(failure)
+    return failure
 
 
 async def _pulled(chunks: AsyncIterator[bytes], source: Source) -> AsyncGenerator[bytes, None]:
@@ -103,9 +110,9 @@ async def _pulled(chunks: AsyncIterator[bytes], source: Source) -> AsyncGenerato
             except StopAsyncIteration:
                 return
             except Exception as error:
-                raise blamed(error, source.name)
+                raise _broken(error, source)
             if not chunk or len(chunk) > MAX_CHUNK:
-                raise blamed(Corrupt("the adapter sent a piece out of bounds"), source.name)
+                raise _broken(Corrupt("the adapter sent a piece out of bounds"), source)
             yield chunk
     finally:
         close = getattr(chunks, "aclose", None)
@@ -124,4 +131,4 @@ async def read_file(file: LocalFile, offset: int, length: int, *, source: Source
     try:
         return await within(source.limits.idle_timeout, file.read(offset, length))
     except Exception as error:
-        raise blamed(error, source.name)
+        raise _broken(error, source)

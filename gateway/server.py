@@ -22,6 +22,7 @@ from gateway.delivery import Aborted, Interrupted, reset
 from gateway.errors import Problem, problem_for
 from gateway.fhir import outcome
 from gateway.handlers import Handlers
+from gateway.metrics.tallies import Requests
 from gateway.protocol import negotiation
 from gateway.protocol.interactions import Kind
 from gateway.reply import common_headers, fhir_headers
@@ -55,8 +56,11 @@ class _Ended(web.StreamResponse):
 class Pipeline:
     """What happens around every request of the public listener."""
 
-    def __init__(self, handlers: Handlers, telemetry: Telemetry, door: Door | None = None) -> None:
-        """Without a `door` everybody is let in, as often as they like."""
+    def __init__(
+        self, handlers: Handlers, telemetry: Telemetry, door: Door | None = None, requests: Requests | None = None
+    ) -> None:
+        """Without a `door` everybody is let in, as often as they like. `requests` counts what came of them."""
+        self._requests = requests or Requests()
         self._handlers = handlers
         self._telemetry = telemetry
         self._door = door or Door()
@@ -92,7 +96,9 @@ class Pipeline:
             raise
         finally:
             self.in_flight -= 1
+            call.end()
             handlers.audit.ended(call)
+            self._requests.ended(call)
             self._log(call)
         return response
 
@@ -116,6 +122,7 @@ class Pipeline:
             response = await self._refusal(request, call, Problem(errors.INTERNAL, detail=type(error).__name__), error)
         if self.draining and not response.prepared:
             response.force_close()
+        call.sending()
         await self._handlers.delivery.finish(request, response)
         return response
 
@@ -175,7 +182,7 @@ class Pipeline:
         else:
             level = "error" if entry.alert else "warning"
         caller = telemetry.caller(call.identity.client) if call.identity.method != "none" else None
-        telemetry.request(level, call.fields(hashed, caller))
+        telemetry.request(level, call.fields(hashed, caller, self._handlers.adapters))
 
     def refuse_unparsed(self, error: BaseException | None) -> web.Response:
         """The answer to bytes that are no HTTP request: nothing of them is repeated, in the body or in the log."""
@@ -185,6 +192,7 @@ class Pipeline:
         request_id = new_request_id()
         line = {"request_id": request_id, "status": entry.status, "code": entry.code, "outcome": "refused"}
         self._telemetry.request("info", line)
+        self._requests.unparsed(entry.status)
         return self._plain(entry, request_id)
 
     def refuse_failed(self, error: BaseException | None) -> web.Response:

@@ -27,6 +27,7 @@ from adapters.errors import AdapterError, Busy, CredentialsRejected, SpanNotSati
 from gateway.blame import Blame, blamed
 from gateway.deadline import within
 from gateway.errors import Wedged
+from gateway.metrics.tallies import SourceMeter
 from gateway.opened import Checked, Opened
 from gateway.source_status import REASONS, EndpointStatus, SourceStatus, State
 from gateway.workers import Workers
@@ -49,8 +50,11 @@ class Source:
     Used as an asynchronous context manager for the adapter's life. Every method raises `AdapterError` and nothing else.
     """
 
-    def __init__(self, name: str, adapter: Adapter, *, limits: Limits, workers: Workers) -> None:
+    def __init__(
+        self, name: str, adapter: Adapter, *, limits: Limits, workers: Workers, meter: SourceMeter | None = None
+    ) -> None:
         self.name = name
+        self.meter = meter or SourceMeter()
         self.adapter = adapter
         self.limits = limits
         self._workers = workers
@@ -108,19 +112,19 @@ class Source:
     async def stat(self, locator: str) -> Descriptor:
         """The facts of a document, under the open deadline."""
         self._refuse_when_away()
-        with Blame(self.name):
+        with self.meter.timed("stat"), Blame(self.name):
             return await within(self.limits.open_timeout, self.adapter.stat(locator))
 
     async def resolve(self, stem: str, suffixes: tuple[str, ...] | None = None) -> str:
         """The one locator that begins with `stem`, under the open deadline."""
         self._refuse_when_away()
-        with Blame(self.name):
+        with self.meter.timed("resolve"), Blame(self.name):
             return await within(self.limits.open_timeout, self.adapter.resolve(stem, suffixes))
 
     async def probe(self) -> None:
         """Whether the archive would answer now, under the open deadline."""
         self._refuse_when_away()
-        with Blame(self.name):
+        with self.meter.timed("probe"), Blame(self.name):
             async with asyncio.timeout(self.limits.open_timeout):
                 await self.adapter.probe()
 
@@ -189,17 +193,22 @@ class _Opening:
             await permits.acquire()
         self._permit = permits
         source.open_count += 1
+        began = time.perf_counter()
         try:
             context = adapter.open(self._locator, self._span, version=self._version)
             content = await within(source.limits.open_timeout, context.__aenter__())
             self._context = context
-            return self._checked(content)
+            opened = self._checked(content)
+            source.meter.answered("open", time.perf_counter() - began)
+            return opened
         except asyncio.CancelledError:
             await self._release(None, None, None)
             raise
         except Exception as error:
             await self._release(type(error), error, error.__traceback__)
-            raise blamed(error, source.name)
+            failure = blamed(error, source.name)
+            source.meter.ended("open", began, failure)
+            raise failure
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -7,6 +7,7 @@ the pipe behind standard error: lines go to a bounded queue that one thread writ
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import sys
@@ -14,9 +15,9 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TextIO
+from typing import Any, Literal, TextIO
 
 import structlog
 from pydantic_core import to_json
@@ -30,7 +31,7 @@ KEYS = frozenset(
         # the service and its sources
         "adapter", "address", "admin", "version", "detail", "cause", "error", "count", "dropped", "rows", "seconds",
         "reason", "problems", "line", "column", "open", "limit", "state", "signal", "pid", "file_system",
-        "endpoint", "quirk", "client",
+        "endpoint", "quirk", "client", "operation",
     }
 )  # fmt: skip
 """Every key that a log line may carry. None of them holds an id, a locator, a title, a name or a query string."""
@@ -43,6 +44,9 @@ KNOWN_CALLERS = 1024
 
 GATHER_SECONDS = 0.02
 """How long the writing thread lets lines gather: fifty wake-ups a second at most."""
+
+LEVELS: Mapping[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+"""The levels of log lines, the least important first."""
 
 Logger = Any
 """A bound structlog logger; its methods take an event and fields out of `KEYS`."""
@@ -58,6 +62,9 @@ class LineWriter:
         self._idle = True
         self._closing = False
         self.dropped = 0
+        """Lines that no line tells about yet."""
+        self.lost = 0
+        """Lines that were dropped, in all."""
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
 
@@ -65,6 +72,7 @@ class LineWriter:
         """Queue one line (without its newline)."""
         if len(self._lines) >= PENDING_LINES:
             self.dropped += 1
+            self.lost += 1
             return
         self._lines.append(line)
         if self._idle:
@@ -100,18 +108,38 @@ class LineWriter:
                 self._stream.flush()
             except (OSError, ValueError):
                 self.dropped += len(lines)
+                self.lost += len(lines)
+
+
+class _Threshold:
+    """The least level that is logged now, as a number; one for all loggers of a process, so that it can change."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: int) -> None:
+        self.value = value
 
 
 class _WriterLogger:
     """What structlog calls with a rendered line."""
 
-    __slots__ = ("msg",)
+    __slots__ = ("msg", "threshold")
 
-    def __init__(self, writer: LineWriter) -> None:
+    def __init__(self, writer: LineWriter, threshold: _Threshold) -> None:
         self.msg = writer.write
+        self.threshold = threshold
 
     def __getattr__(self, name: str) -> Any:
         return self.msg
+
+
+class _Levelled(structlog.make_filtering_bound_logger(LEVELS["debug"])):  # type: ignore[misc]
+    """A bound logger whose level may change while it is in use; structlog's own has it built into its class."""
+
+    def _proxy_to_logger(self, method_name: str, event: str | None = None, *positional: str, **fields: Any) -> Any:
+        if LEVELS.get(method_name, LEVELS["error"]) >= self._logger.threshold.value:
+            return super()._proxy_to_logger(method_name, event, *positional, **fields)
+        return None
 
 
 def withhold(logger: Any, method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -162,8 +190,6 @@ def _plain(value: object) -> object:
 class Telemetry:
     """The process's logging: a root logger, the writer behind it, and the hash that stands for a document."""
 
-    _levels: ClassVar = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-
     def __init__(
         self,
         *,
@@ -178,14 +204,39 @@ class Telemetry:
         self._callers: dict[str, str] = {}
         console = form == "console" or (form == "auto" and stream.isatty())
         renderer: Any = structlog.dev.ConsoleRenderer(colors=stream.isatty()) if console else _render_json
-        self._level = self._levels[level]
+        self._configured = level
+        self._threshold = _Threshold(LEVELS[level])
+        self._until: float | None = None
+        self._reset: asyncio.TimerHandle | None = None
         self._renderer = renderer
         self.log: Logger = structlog.wrap_logger(
-            _WriterLogger(self.writer),
+            _WriterLogger(self.writer, self._threshold),
             processors=[withhold, _stamp, renderer],
-            wrapper_class=structlog.make_filtering_bound_logger(self._level),
+            wrapper_class=_Levelled,
             context_class=dict,
         ).bind()
+
+    def levels(self) -> dict[str, str | None]:
+        """Which level is logged, which one the configuration says, and until when that differs; a moment is in UTC."""
+        now = next(name for name, value in LEVELS.items() if value == self._threshold.value)
+        until = None if self._until is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._until))
+        return {"level": now, "configured": self._configured, "until": until}
+
+    def set_level(self, level: str | None, seconds: float | None = None) -> None:
+        """Log from this level on, for `seconds` or until the process ends; None is what the configuration says.
+
+        Called on the event loop, which sets it back.
+        """
+        if self._reset is not None:
+            self._reset.cancel()
+        self._reset = self._until = None
+        before, wanted = self._threshold.value, LEVELS[level or self._configured]
+        self._threshold.value = min(before, LEVELS["info"])
+        self.log.info("log level changed", state=level or self._configured, seconds=seconds)
+        self._threshold.value = wanted
+        if level is not None and seconds is not None:
+            self._until = time.time() + seconds
+            self._reset = asyncio.get_running_loop().call_later(seconds, self.set_level, None)
 
     def request(self, level: str, fields: dict[str, Any]) -> None:
         """The canonical line of one request.
@@ -193,7 +244,7 @@ class Telemetry:
         Called for every request: a bound logger would copy and merge contexts for it, which takes longer than the rest.
         The keys are those of `Call.fields`, which a test holds against `KEYS`, so nothing is withheld here.
         """
-        if self._levels[level] >= self._level:
+        if LEVELS[level] >= self._threshold.value:
             fields["event"] = "request"
             self.writer.write(self._renderer(None, level, _stamp(None, level, fields)))
 

@@ -11,6 +11,7 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -181,13 +182,24 @@ class Feed:
 
     def state(self) -> dict[str, Any]:
         """How it stands, as plain values. Blocking."""
-        waiting, oldest = 0, None
+        waiting, oldest, since = 0, None, 0.0
         for segment in listed(self._directory):
             at = self._positions.read(segment.name)
             size = segment.path(self._directory).stat().st_size
             if not at.done and size > at.offset:
                 waiting += size - at.offset
-                oldest = oldest or segment.name
+                if oldest is None:
+                    oldest, since = segment.name, self._waited(segment, at)
         word = "delivering" if self.away is None else "away"
         facts = {"name": self.name, "state": word, "sent": self.sent, "waiting_bytes": waiting, "oldest": oldest}
-        return facts | {"set_aside": self.set_aside, "detail": self.away}
+        return facts | {"waiting_seconds": since, "set_aside": self.set_aside, "detail": self.away}
+
+    def _waited(self, segment: Segment, at: Position) -> float:
+        """For how many seconds the next record of this file has waited."""
+        reading = Reading(self._directory, segment, at.number, at.offset, bytes.fromhex(at.digest))
+        try:
+            line = next(reading.lines(self._durable(segment.name)), None)
+            written = datetime.fromisoformat(str(line.fields["at"])) if line is not None else None
+        except (Broken, KeyError, ValueError):
+            return 0.0
+        return 0.0 if written is None else max(0.0, (datetime.now(UTC) - written).total_seconds())

@@ -134,6 +134,11 @@ class Writer:
         """Records that could be neither written nor kept, and that no `gap` record tells about yet."""
         return self._dropped + self._overflowed - self._told_lost
 
+    @property
+    def lost_in_all(self) -> int:
+        """Records that could be neither written nor kept since the start."""
+        return self._dropped + self._overflowed
+
     def close(self, timeout: float = 5.0) -> bool:
         """Write what waits, close the file, end. Blocking. False when a disk that hangs kept that from happening."""
         self._queue.put(None)
@@ -161,6 +166,7 @@ class Writer:
             "records": self.written,
             "waiting": self.waiting,
             "lost": self.lost,
+            "lost_in_all": self.lost_in_all,
         }
 
     # --- the thread --------------------------------------------------------------------------------------------------

@@ -171,6 +171,11 @@ class Cache(ABC):
         self.limits = limits
         self.counts = Counts()
 
+    @property
+    def away(self) -> bool:
+        """Whether the backend is given up for a moment, as far as is known without asking it."""
+        return False
+
     async def __aenter__(self) -> Self:
         """Open. Raises `OSError` or `ValueError` with a sentence when the configuration cannot work."""
         return self

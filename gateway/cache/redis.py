@@ -102,6 +102,13 @@ class RedisCache(Cache):
         """What is wrong with Redis or with how it is set up, each with its cure. Writes and removes one small key."""
         return await diagnosed(self._settings, self._dialler, self._namespace)
 
+    @property
+    def away(self) -> bool:
+        try:
+            return any(link.away for link in self._servers.links())
+        except Fault:
+            return True
+
     # --- reading ---------------------------------------------------------------------------------------------------
 
     async def look(self, key: Key) -> Look:

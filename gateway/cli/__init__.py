@@ -13,7 +13,7 @@ import os
 import click
 
 from gateway import __version__
-from gateway.cli import adapter, auditing, auth, caching, configuring, ids, inspecting, serving
+from gateway.cli import adapter, auditing, auth, caching, configuring, ids, inspecting, observing, serving
 from gateway.cli.demonstrating import demo
 
 
@@ -43,6 +43,8 @@ for command in (
     auditing.audit,
     inspecting.explain,
     serving.health,
+    observing.status,
+    observing.log,
     demo,
 ):
     main.add_command(command)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.cli import console
-from gateway.cli.serving import ANYWHERE, admin_address
+from gateway.cli.asking import Answer, ask
 
 if TYPE_CHECKING:
     from gateway.settings import Settings
@@ -27,7 +27,6 @@ WARM_SECONDS = 600.0
 AT_ONCE = 4
 """Documents warmed at the same time: the archive has readers too."""
 
-Answer = tuple[int, dict[str, Any]]
 Act = Callable[["Upkeep"], Awaitable[Any]]
 
 
@@ -41,7 +40,7 @@ def cache() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print it for a machine.")
 def stat(config: Path | None, as_json: bool) -> None:
     """Say how much is kept and what came of it."""
-    answer = _asked(config, "GET", "/cache")
+    answer = ask(config, "GET", "/cache")
     if answer is not None and answer[0] != 200:
         _refused(answer[1], "stat")
     state = answer[1] if answer else _alone(config, lambda upkeep: upkeep.state())
@@ -73,7 +72,7 @@ def purge(config: Path | None, id: str | None, source: str | None, everything: b
     if sum((id is not None, source is not None, everything)) != 1:
         raise click.UsageError("Give one of --id, --source and --all.")
     body: dict[str, Any] = {"id": id} if id is not None else {"all": True} if everything else {"source": source}
-    answer = _asked(config, "POST", "/cache/purge", body, seconds=PURGE_SECONDS)
+    answer = ask(config, "POST", "/cache/purge", body, seconds=PURGE_SECONDS)
     if answer is None:
         settings = console.load_settings(config)
         if settings.cache.backend in ("none", "memory"):
@@ -112,7 +111,7 @@ def warm(config: Path | None, file: Any, source: str | None, limit: int) -> None
 
 
 def _warmed(config: Path | None, id: str) -> str:
-    answer = _asked(config, "POST", "/cache/warm", {"id": id}, seconds=WARM_SECONDS)
+    answer = ask(config, "POST", "/cache/warm", {"id": id}, seconds=WARM_SECONDS)
     if answer is None:
         raise click.ClickException(
             "No gateway is running here. Start it with `fhir-gateway serve`, then warm its cache."
@@ -154,31 +153,6 @@ def _refused(said: Mapping[str, Any], doing: str) -> None:
         "no such document": "The id leads nowhere by now; `--source` forgets everything of its source.",
     }
     console.fail(f"{doing}: {word}. {detail}".strip(), cures.get(word, ""))
-
-
-def _asked(
-    config: Path | None, method: str, path: str, body: Mapping[str, Any] | None = None, *, seconds: float = 10.0
-) -> Answer | None:
-    """The running gateway's answer; None when none is running."""
-    from http.client import HTTPConnection, HTTPException
-
-    host, port = admin_address(config)
-    connection = HTTPConnection(ANYWHERE.get(host, host), port, timeout=seconds)
-    try:
-        data = None if body is None else json.dumps(body).encode()
-        connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
-        answer = connection.getresponse()
-        said = json.loads(answer.read(1_000_000))
-        if not isinstance(said, dict):
-            raise ValueError("its answer is none of a gateway")
-        return answer.status, said
-    except ConnectionRefusedError:
-        return None
-    except (OSError, HTTPException, ValueError) as error:
-        cause = f"The gateway at http://{host}:{port} did not answer: {error or type(error).__name__}."
-        console.fail(cause, "Is something else listening on `admin.port`?")
-    finally:
-        connection.close()
 
 
 def _alone(config: Path | None, act: Act) -> Any:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
+import json
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import click
 
 from gateway.cli import console
+from gateway.cli.asking import ANYWHERE, admin_address
 
 HEALTH_SECONDS = 3.0
 """How long `health` waits: less than the five seconds that an orchestrator gives a probe."""
-
-ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104
 
 
 def lean_app() -> ModuleType:
@@ -54,37 +52,33 @@ def serve(config: Path | None) -> None:
 @click.option(
     "--timeout", type=click.FloatRange(min=0.1), default=HEALTH_SECONDS, show_default=True, help="Seconds to wait."
 )
-def health(config: Path | None, timeout: float) -> None:
-    """Ask a running gateway whether it takes requests; exit 0 or 1. For a container's HEALTHCHECK."""
+@click.option("--verbose", "-v", is_flag=True, help="Show how its archives are as well; `status` shows still more.")
+def health(config: Path | None, timeout: float, verbose: bool) -> None:
+    """Ask a running gateway whether it takes requests; exit 0 or 1. For a container's HEALTHCHECK.
+
+    What its archives, its cache and its keys do has no influence on that.
+    """
     from http.client import HTTPConnection, HTTPException
 
     host, port = admin_address(config)
     connection = HTTPConnection(ANYWHERE.get(host, host), port, timeout=timeout)
     try:
-        connection.request("GET", "/readyz")
+        connection.request("GET", "/readyz?verbose" if verbose else "/readyz")
         answer = connection.getresponse()
         text = answer.read(100_000).decode("utf-8", "replace").strip()
     except (OSError, HTTPException) as error:
         console.fail(f"No answer from http://{host}:{port}/readyz: {error}.", "Is the gateway running?")
     finally:
         connection.close()
-    click.echo(text)
+    click.echo(_laid_out(text) if verbose else text)
     raise SystemExit(console.FINE if answer.status == 200 else console.FAILED)
 
 
-def admin_address(config: Path | None) -> tuple[str, int]:
-    """The admin listener's address, without the models: a probe must cost little."""
-    from gateway.marked_yaml import read
-    from gateway.problems import SettingsError
-
+def _laid_out(text: str) -> str:
+    """What a probe says in detail, one thing on each line."""
     try:
-        admin: Any = read(config).data.get("admin") if config else None
-    except SettingsError as error:
-        console.stop(error.problems)
-    admin = admin if isinstance(admin, dict) else {}
-    host = os.environ.get("GATEWAY__ADMIN__HOST") or admin.get("host") or "127.0.0.1"
-    port = str(os.environ.get("GATEWAY__ADMIN__PORT") or admin.get("port", 8081))
-    if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        cure = "Give `admin.port` a fixed number; 0 means that the gateway picked a port that only its log names."
-        console.fail("The configuration does not say on which port the gateway can be asked.", cure, code=console.WRONG)
-    return str(host), int(port)
+        said = json.loads(text)
+        sources = said.pop("sources", {})
+        return "\n".join(f"{name:<20} {value}" for name, value in [*said.items(), *sources.items()])
+    except (ValueError, AttributeError):
+        return text

@@ -7,9 +7,9 @@ this happens before anything is looked up, so the answer to a caller who may not
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
@@ -20,6 +20,9 @@ from gateway.security import ANONYMOUS, Identity
 from gateway.security.client_keys import PREFIX
 from gateway.security.scopes import READ_SCOPE, Reach, reach
 from gateway.security.tokens import bearer_token, refused
+
+if TYPE_CHECKING:
+    from gateway.security.key_source import KeySource
 
 
 class Authenticator(Protocol):
@@ -73,6 +76,13 @@ class Authentication:
     authenticators: Sequence[Authenticator]
     open_metadata: bool = False
     takes_tokens: bool = True
+
+    def key_sets(self) -> Iterator[tuple[str, KeySource]]:
+        """The keys of every issuer of tokens, by its name."""
+        for authenticator in self.authenticators:
+            if isinstance(authenticator, BearerTokens):
+                for verifier in authenticator.verifiers:
+                    yield from getattr(verifier, "key_sets", ())
 
     async def identify(self, request: web.BaseRequest, interaction: Interaction) -> Identity:
         """Who asks. Raises `Problem`: 401 with a challenge when nobody says (403 without tokens), and what they raise."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -50,6 +50,11 @@ class JwtVerifier:
         self._issuers = {one.expected.issuer: one for one in issuers}
         self._clock = clock
         self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
+
+    @property
+    def key_sets(self) -> Iterator[tuple[str, KeySource]]:
+        """The keys of every issuer, by its name."""
+        return ((name, issuer.source) for name, issuer in self._issuers.items())
 
     async def verify(self, token: str) -> Identity:
         """Who asks. Raises `Problem` with its challenge for every token that is not accepted."""

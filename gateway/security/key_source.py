@@ -106,6 +106,11 @@ class KeySource:
         """Whether the set is too old to be believed."""
         return self._clock() - self._good_at > self._freshness.keep
 
+    @property
+    def believed(self) -> float:
+        """For how many seconds more the set is believed if it cannot be read again; negative when it is not any more."""
+        return self._freshness.keep - (self._clock() - self._good_at)
+
     def _known(self, parts: Parts) -> TrustedKey | None:
         return None if self.keys is None or self.stale else self.keys.find(parts.key_id, parts.algorithm)
 

@@ -18,7 +18,7 @@ from gateway.admin import LONGEST_BODY, Admin
 from gateway.cache import Limits, PurgePending, Scope
 from gateway.cache.memory import MemoryCache
 from gateway.cli import main
-from gateway.health import Health
+from gateway.observed import Observed
 from gateway.server import HttpServer
 from gateway.shared import Sharing
 from gateway.source import Limits as SourceLimits
@@ -96,7 +96,7 @@ async def operated() -> AsyncIterator[Running]:
     ):
         handlers = running.pipeline._handlers
         assert running.fills is not None
-        admin = Admin(Health())
+        admin = Admin(Observed(running.telemetry))
         admin.upkeep = Upkeep(handlers.router, handlers.documents, cache, running.fills, running.sources)
         server = HttpServer(admin, keepalive=5)
         listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)

@@ -1,0 +1,207 @@
+"""How a running gateway is, in plain values: what `GET /status` shows and `fhir-gateway status` lays out.
+
+Everything that an operator asks in the first minutes of an incident: which archive is away and what to do about it, whether
+the cache helps, whether the trail is written, what expires. Holds no id, no locator and nothing of a request; the details of
+errors are those of log lines (C12).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from adapters.errors import AdapterError
+from gateway import __version__
+from gateway.errors import entry_for
+from gateway.metrics.readings import PATIENCE
+from gateway.metrics.tallies import Meters, SourceMeter
+
+if TYPE_CHECKING:
+    from gateway.cache import Cache
+    from gateway.observed import ConfigState, Observed
+    from gateway.source import Source
+    from gateway.source_status import EndpointStatus
+
+USED = ("hit", "stale")
+ASKED = ("miss", "collapsed", "outdated")
+"""The words of the cache for documents that it had, and for those that an archive was asked for."""
+
+
+async def status(observed: Observed) -> dict[str, Any]:
+    """All of it, as plain values."""
+    word = "draining" if observed.draining else "ready" if observed.started else "starting"
+    now = time.time()
+    states = observed.states()
+    sources = {name: _source(source, observed, states[name]) for name, source in observed.sources.items()}
+    return {
+        "status": word,
+        "version": __version__,
+        "python": platform.python_version(),
+        "started": moment(observed.began),
+        "uptime_seconds": round(now - observed.began, 1),
+        "event_loop_lag_ms": round(observed.heartbeat.lag * 1000, 1),
+        "requests": _requests(observed),
+        "sources": sources,
+        "cache": await _cache(observed),
+        "audit": await _audit(observed),
+        "keys": [*_keys(observed, now)],
+        "certificates": [*_certificates(observed, now)],
+        "config": _config(observed.config),
+        "log": observed.telemetry.levels(),
+    }
+
+
+def moment(seconds: float) -> str:
+    """A moment, given in seconds since 1970, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+# --- requests and sources --------------------------------------------------------------------------------------------
+
+
+def _requests(observed: Observed) -> dict[str, Any]:
+    counts = observed.meters.requests.counts
+    pipeline, listener = observed.pipeline, observed.listener
+    return {
+        "in_flight": 0 if pipeline is None else pipeline.in_flight,
+        "connections": 0 if listener is None else listener.open,
+        "answered": sum(counts.values()),
+        "failed": sum(count for (_, _, _, status), count in counts.items() if status >= 500),
+        "aborted": observed.meters.requests.aborted.total(),
+    }
+
+
+def _source(source: Source, observed: Observed, state: str) -> dict[str, Any]:
+    meter, standing = observed.meters.of(source.name), source.status()
+    failure = observed.failures.get(source.name)
+    last = meter.last
+    return {
+        "state": state,
+        "error": None if failure is None else explained(type(failure), failure.detail),
+        "last_error": None if last is None else explained(last.kind, last.detail) | {"at": moment(last.at)},
+        "in_flight": standing.open,
+        "limit": standing.max_open,
+        "queued": standing.queued,
+        "threads": {"all": standing.threads, "busy": standing.threads_busy, "hung": standing.threads_hung},
+        "latency_ms": latencies(meter),
+        "failed": meter.errors.total(),
+        "rejected": {reason: count for reason, count in standing.rejected.items() if count},
+        "retries": standing.retries,
+        "endpoints": [_endpoint(endpoint) for endpoint in standing.endpoints],
+        "cache_hit_ratio": hit_ratio(observed.meters, source.name),
+    }
+
+
+def _endpoint(endpoint: EndpointStatus) -> dict[str, Any]:
+    error = endpoint.error
+    return {
+        "name": endpoint.name,
+        "circuit": endpoint.circuit,
+        "failures": endpoint.failures,
+        "opened": endpoint.opened,
+        "retry_in_seconds": None if endpoint.retry_in is None else round(endpoint.retry_in, 1),
+        "error": None
+        if error is None
+        else {"code": error.code, "detail": error.detail, "cure": error.cure, "at": moment(error.at)},
+    }
+
+
+def explained(kind: type[AdapterError], detail: str) -> dict[str, str]:
+    """An archive's error with its code and its cure."""
+    entry = entry_for(kind)
+    return {"code": entry.code, "title": entry.title, "detail": detail, "cure": entry.cure}
+
+
+def latencies(meter: SourceMeter) -> dict[str, float] | None:
+    """How long the last documents took to open, in milliseconds; None when there were none."""
+    recent = sorted(meter.recent)
+    if not recent:
+        return None
+    at = {"p50": 0.5, "p95": 0.95, "max": 1.0}
+    return {name: round(recent[min(len(recent) - 1, int(len(recent) * part))] * 1000, 2) for name, part in at.items()}
+
+
+def hit_ratio(meters: Meters, source: str) -> float | None:
+    """The part of the documents that came out of the cache; None where it had nothing to do with any."""
+    answers = meters.requests.answers
+    used, asked = (
+        sum(found.documents for word in words if (found := answers.get((source, word))) is not None)
+        for words in (USED, ASKED)
+    )
+    return round(used / (used + asked), 4) if used + asked else None
+
+
+# --- what requests depend on -----------------------------------------------------------------------------------------
+
+
+async def _cache(observed: Observed) -> dict[str, Any]:
+    cache = observed.cache
+    if cache is None:
+        return {"backend": "none"}
+    facts = {"backend": cache.backend, "state": "away" if cache.away else "ok", **_counts(cache)}
+    try:
+        async with asyncio.timeout(PATIENCE):
+            stats = await cache.stats()
+    except TimeoutError:
+        return facts
+    return facts | {"entries": stats.entries, "bytes": stats.bytes, "limit": stats.limit}
+
+
+def _counts(cache: Cache) -> dict[str, Any]:
+    counts = cache.counts
+    looked = counts.hits + counts.misses
+    return {
+        "hits": counts.hits,
+        "misses": counts.misses,
+        "hit_ratio": round(counts.hits / looked, 4) if looked else None,
+        "stored": counts.stored,
+        "damaged": counts.damaged,
+        "faults": dict(counts.faults),
+    }
+
+
+async def _audit(observed: Observed) -> Mapping[str, Any]:
+    if observed.audit is None:
+        return {"state": "none"}
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await observed.audit.state()
+    except (TimeoutError, OSError):
+        return {"state": "unknown", "detail": "its directory does not answer"}
+
+
+def _keys(observed: Observed, now: float) -> Iterator[dict[str, Any]]:
+    if observed.authentication is None:
+        return
+    for issuer, keys in observed.authentication.key_sets():
+        known = keys.keys is not None and not keys.stale
+        yield {
+            "issuer": issuer,
+            "state": "none" if not known else "ok" if keys.failure is None else "old",
+            "keys": len(keys.keys.keys) if keys.keys is not None and known else 0,
+            "believed_until": moment(now + keys.believed) if known else None,
+            "detail": keys.failure,
+        }
+
+
+def _certificates(observed: Observed, now: float) -> Iterator[dict[str, Any]]:
+    if observed.certificates is None:
+        return
+    for key, ends in observed.certificates.ends.items():
+        days = None if ends is None else int((ends.timestamp() - now) // 86_400)
+        yield {"key": key, "expires": None if ends is None else moment(ends.timestamp()), "days": days}
+
+
+def _config(config: ConfigState) -> dict[str, Any]:
+    return {
+        "file": config.file,
+        "loaded": moment(config.loaded),
+        "reloads": config.reloads,
+        "state": "ok" if config.refused is None else "refused",
+        "refused": None if config.refused is None else moment(config.refused),
+        "detail": config.detail or None,
+    }
