@@ -31,7 +31,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -172,18 +172,35 @@ class Log(Protocol):
     def warning(self, event: str, **fields: Any) -> Any: ...
 
 
+Guard = Callable[[], AbstractContextManager[None]]
+"""One server of an archive, as the gateway watches over it: each call gives the context of one call to that server.
+
+Entering it raises `Unavailable` while the server is given a rest; leaving it sees how the call ended. Put it around the
+adapter's own awaits only, like everything that judges errors (C9), and not around the body.
+"""
+
+
+def _unguarded(name: str) -> Guard:
+    return nullcontext
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """What the gateway lends to an adapter for its life.
 
     `open_timeout` is how many seconds entering `open`, `stat` and `probe` may take before the gateway gives them up; None
     where nobody does. An adapter need not look at it: it may, to say by then what it is that it waits for.
+
+    `endpoint` gives the guard of one server by its name. An archive of one server needs none, the gateway watches over it as
+    a whole. An adapter that asks several takes one for each in its `__init__`, so that a server that is away does not stop
+    calls to the others. Names go into log lines and metrics: short, and none of a person or a document.
     """
 
     executor: Executor
     log: Log
     clock: Callable[[], float]
     open_timeout: float | None = None
+    endpoint: Callable[[str], Guard] = _unguarded
 
     async def call(self, function: Callable[..., Result], /, *arguments: Any) -> Result:
         """Run a blocking `function` on this source's executor (C10)."""

@@ -111,9 +111,10 @@ class Ambiguous(AdapterError):
 
 
 class Corrupt(AdapterError):
-    """What the archive sent is not the whole document: short, wrong digest, malformed answer."""
+    """What the archive sent is not the whole document: short, wrong digest, malformed answer.
 
-    unhealthy = True
+    It did answer, and one damaged document says nothing about the next: not `unhealthy`.
+    """
 
 
 class Unsupported(AdapterError):

@@ -14,6 +14,7 @@ from typing import Any
 
 from adapters import registry
 from adapters.errors import AdapterError, OptionError
+from gateway.admission import Admission, Limits
 from gateway.audit.opening import open_trail
 from gateway.audit.trail import NO_TRAIL, Trail
 from gateway.cache import Cache
@@ -34,7 +35,7 @@ from gateway.routing import Route, Router, Scheme
 from gateway.security import smart
 from gateway.settings import Settings, SourceSettings
 from gateway.shared import SharedReads, Sharing
-from gateway.source import Limits, Source, services
+from gateway.source import Source, services
 from gateway.spool import Spool
 from gateway.telemetry import Telemetry
 from gateway.upkeep import Upkeep
@@ -172,17 +173,12 @@ def _shared(
 
 def _source(name: str, settings: SourceSettings, telemetry: Telemetry, meters: Meters) -> Source:
     adapter_class = registry.load(settings.adapter)
-    limits = Limits(
-        max_open=settings.limits.max_open,
-        queue_timeout=settings.limits.queue_timeout,
-        open_timeout=settings.limits.open_timeout,
-        idle_timeout=settings.limits.idle_timeout,
-        repair_timeout=settings.limits.repair_timeout,
-    )
+    limits = Limits(**dict(settings.limits))
     workers = Workers(name, min(limits.max_open, MAX_THREADS))
     log = telemetry.log.bind(component="adapter", source=name, adapter=settings.adapter)
-    adapter = adapter_class(name, settings.adapter_options, services(workers, log, limits))
-    return Source(name, adapter, limits=limits, workers=workers, meter=meters.of(name))
+    admission = Admission(name, limits, log)
+    adapter = adapter_class(name, settings.adapter_options, services(workers, log, limits, admission))
+    return Source(name, adapter, limits=limits, workers=workers, admission=admission, meter=meters.of(name))
 
 
 async def _enter(stack: AsyncExitStack, source: Source, failures: dict[str, AdapterError]) -> None:
@@ -212,7 +208,7 @@ async def watch(gateway: Gateway, source: Source) -> None:
     """
     log = gateway.telemetry.log
     while True:
-        await asyncio.sleep(PROBE_SECONDS)
+        await asyncio.sleep(source.probe_in(PROBE_SECONDS))
         try:
             await (source.probe() if source.entered else source.__aenter__())
         except AdapterError as error:

@@ -2,15 +2,40 @@
 
 A read of a small local document never suspends, yet a timer around it takes longer than the read itself. `within` takes
 the first step of an awaitable by hand (PEP 492); only when that step has to wait is a timer set for the rest.
+
+A request has one deadline of its own (`limit`), which goes with its task: every wait on its way takes what is `remaining` of
+it, if that is less than its own. Work that belongs to nobody's request says so (`unlimited`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Generator
+from contextvars import ContextVar
 from typing import Any, TypeVar, cast
 
 Result = TypeVar("Result")
+
+
+_due: ContextVar[float | None] = ContextVar("due", default=None)
+"""When the request of this task has to be answered, by `time.monotonic`; None where nothing says so."""
+
+
+def limit(seconds: float) -> None:
+    """From now on this task works for a request that has to be answered within `seconds`."""
+    _due.set(time.monotonic() + seconds)
+
+
+def unlimited() -> None:
+    """This task works for nobody's request, whoever started it."""
+    _due.set(None)
+
+
+def remaining(most: float) -> float:
+    """Seconds that a wait may take which by itself may take `most`; none or less when the request's time is over."""
+    due = _due.get()
+    return most if due is None else min(most, due - time.monotonic())
 
 
 async def within(seconds: float, awaitable: Awaitable[Result]) -> Result:

@@ -421,7 +421,8 @@ SOURCE_BUSY = Entry(
     title="The archive is busy",
     sentence="The archive has too much to do at the moment, so it is not known whether this document exists. Try "
     "again in a few seconds.",
-    cause="Every permit of the source (limits.max_open) is in use, or the archive itself asked to slow down.",
+    cause="Every place of the source (limits.max_open) is in use and its queue is full (limits.max_queued) or does not move "
+    "(limits.queue_timeout), or the archive itself asked to slow down.",
     cure="Raise limits.max_open when the archive can take more; otherwise slow the clients down or add a cache.",
 )
 SOURCE_TIMED_OUT = Entry(
@@ -486,6 +487,16 @@ NOT_SUPPORTED = Entry(
     "operators of the service for another way to the document.",
     cause="The adapter has no such ability, for instance looking a document up by the beginning of its key.",
     cure="Use an id scheme or an adapter that fits; 'fhir-gateway adapters' lists what each one can do.",
+)
+SOURCE_RESTING = Entry(
+    code="GW-SRC-010", status=503, issue="transient", spine=_SERVER_ERROR, retry_after=5,
+    title="The archive is not asked for the moment",
+    sentence="The archive has failed to answer, so it is not asked again for a few seconds and it is not known whether this "
+    "document exists. Try again shortly, and do not take this answer for a missing document.",
+    cause="Several calls in a row failed or were not answered in time (limits.breaker_failures). Calls are stopped for "
+    "limits.breaker_pause, then one finds out whether the archive is back.",
+    cure="Look for the log line 'calls to the archive are stopped': it names the endpoint and the reason. Bring the "
+    "archive back; calls go on by themselves.",
 )
 
 # ---- GW-SYS: the gateway itself ------------------------------------------------------------------------------
@@ -584,6 +595,10 @@ class Wedged(archive.Busy):
     """Every thread of the source has hung for longer than its deadline: nothing can be asked until one returns."""
 
 
+class Resting(archive.Unavailable):
+    """The archive has failed several times in a row, and is not asked until its pause is over."""
+
+
 _BY_ERROR: Mapping[type[archive.AdapterError], Entry] = {
     archive.AdapterError: INTERNAL,
     archive.NotFound: NOT_FOUND,
@@ -595,6 +610,7 @@ _BY_ERROR: Mapping[type[archive.AdapterError], Entry] = {
     archive.Unavailable: SOURCE_UNAVAILABLE,
     archive.Busy: SOURCE_BUSY,
     Wedged: SOURCE_WEDGED,
+    Resting: SOURCE_RESTING,
     archive.TimedOut: SOURCE_TIMED_OUT,
     archive.Changed: CHANGED_REPEATEDLY,
     archive.SpanNotSatisfiable: RANGE_NOT_SATISFIABLE,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Hashable
 
+from gateway.deadline import unlimited
 from gateway.fill import Fill
 
 CLOSE_SECONDS = 1.0
@@ -41,7 +42,7 @@ class Fills:
                 del self._joinable[key]
 
         fill.on_unjoinable = unjoinable
-        task = fill.task = asyncio.get_running_loop().create_task(fill.run())
+        task = fill.task = asyncio.get_running_loop().create_task(_for_all(fill))
         self._running[task] = fill
 
         def over(task: asyncio.Task[None]) -> None:
@@ -78,3 +79,9 @@ class Fills:
             task.cancel()
         if running:
             await asyncio.wait(running, timeout=CLOSE_SECONDS)
+
+
+async def _for_all(fill: Fill) -> None:
+    # The deadline of whoever came first is not that of those who follow.
+    unlimited()
+    await fill.run()

@@ -11,12 +11,14 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 from adapters.contract import Descriptor, Digest
 from adapters.errors import AdapterError, NotFound
 from gateway.cache import NOTHING, Cache, Hit, Key, Look, PurgePending, Record, Scope, Ticket
 from gateway.cache.policy import Freshness, Policy, excuses, same_document, withdraws
 from gateway.claim import Claim
+from gateway.endpoint import NEARLY
 from gateway.fill import Fill, Reader, Terms
 from gateway.fills import Fills
 from gateway.missing import Missing
@@ -52,7 +54,7 @@ class SharedReads:
         self.policy = policy
         self._fills = fills
         self._spool = spool
-        self._stats: Together[str, Descriptor] = Together(source.stat)
+        self._stats: Together[str, Descriptor] = Together(partial(source.stat, patience=policy.patience * NEARLY))
         self._missing = Missing(source.name, policy.negative)
 
     @property

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
+from gateway.deadline import unlimited
+
 Thing = TypeVar("Thing")
 Answer = TypeVar("Answer")
 
@@ -45,6 +47,8 @@ class Together(Generic[Thing, Answer]):
                 question.task.cancel()
 
     async def _put(self, thing: Thing, before: _Question[Answer] | None) -> Answer:
+        # It is put for all who ask, whatever the deadline of the first of them.
+        unlimited()
         if before is not None:
             await asyncio.wait((before.task,))
             self._asked[thing] = self._next.pop(thing)

@@ -174,7 +174,7 @@ class _Opening:
         asked = self._endpoint.asked(key)
         entry = await adapter._consulted(asked)
         try:
-            with attributed(self._endpoint.name):
+            with attributed(self._endpoint.name), self._endpoint.guard():
                 return await self._opened(key, asked, entry if adapter._by_hash else None)
         except BaseException as error:
             if isinstance(error, WrongDocument):

@@ -27,6 +27,8 @@ class Endpoint:
     def __init__(self, options: EndpointOptions, services: Services, *, number: int) -> None:
         self.options = options
         self.place = f"endpoints.{number}"
+        self.guard = services.endpoint(self.name)
+        """The context of each call: an endpoint that is away must not stop calls to the others."""
         self.service = SoapService(
             options,
             services,

@@ -83,7 +83,7 @@ async def _probe_registry(registry: Registry, patience: float | None) -> None:
 
 
 async def _probe_endpoint(endpoint: Endpoint, patience: float | None) -> None:
-    with attributed(endpoint.name, at=endpoint.place):
+    with attributed(endpoint.name, at=endpoint.place), endpoint.guard():
         try:
             async with asyncio.timeout(patience):
                 await _probe_repositories(endpoint, None if patience is None else patience * ADVISING)

@@ -31,6 +31,7 @@ class Registry:
 
     def __init__(self, options: RegistryOptions, services: Services) -> None:
         self.options = options
+        self._guard = services.endpoint("registry")
         self.service = SoapService(
             options,
             services,
@@ -54,7 +55,7 @@ class Registry:
     async def _ask(self, key: DocumentKey, *, leaf_class: bool) -> EntriesReader:
         home = None if key.home is None else home_on_the_wire(key.home)
         body = get_documents(key.document, home, leaf_class=leaf_class)
-        with attributed("registry", at="registry"):
+        with attributed("registry", at="registry"), self._guard():
             async with self.service.call(STORED_QUERY, body) as answer:
                 return await read_entries(answer)
 

@@ -16,6 +16,7 @@ from adapters import registry
 from adapters.contract import Capabilities, Span
 from adapters.errors import SpanNotSatisfiable
 from gateway import magic, media
+from gateway.admission import Admission, Limits
 from gateway.composing import MAX_THREADS
 from gateway.document import Document, Facts
 from gateway.documents import Documents
@@ -23,7 +24,7 @@ from gateway.media import HEAD_BYTES
 from gateway.protocol.ranges import ByteRange, Unsatisfiable, resolve
 from gateway.routing import Location
 from gateway.settings import SourceSettings
-from gateway.source import Limits, Source, services
+from gateway.source import Source, services
 from gateway.telemetry import Telemetry
 from gateway.workers import Workers
 
@@ -114,8 +115,9 @@ def _source(name: str, of: SourceSettings, telemetry: Telemetry) -> Source:
     limits = Limits(**dict(of.limits))
     workers = Workers(name, min(limits.max_open, MAX_THREADS))
     log = telemetry.log.bind(component="adapter", source=name, adapter=of.adapter)
-    adapter = registry.load(of.adapter)(name, of.adapter_options, services(workers, log, limits))
-    return Source(name, adapter, limits=limits, workers=workers)
+    admission = Admission(name, limits, log)
+    adapter = registry.load(of.adapter)(name, of.adapter_options, services(workers, log, limits, admission))
+    return Source(name, adapter, limits=limits, workers=workers, admission=admission)
 
 
 def _span(part: ByteRange, facts: Facts) -> Span | None:

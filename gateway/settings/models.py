@@ -167,8 +167,14 @@ class SourceLimits(Section):
     """How much is asked of one archive, and how long it is waited for."""
 
     max_open: Count = Field(default=64, description="How many documents may be open at once.")
+    max_queued: Count = Field(
+        default=256,
+        description="How many requests may wait for one of these places; the next one is told at once to come back.",
+    )
     queue_timeout: Duration = Field(
-        default=2.0, description="How long a request waits for one of these places before it is told to come back."
+        default=2.0,
+        description="How long a request waits for one of these places before it is told to come back. When the queue has not "
+        "been empty for as long, the newest requests go first and nobody waits for more than a quarter of a second.",
     )
     open_timeout: Duration = Field(default=5.0, description="How long opening a document may take.")
     idle_timeout: Duration = Field(default=10.0, description="How long an open document may send nothing.")
@@ -176,6 +182,15 @@ class SourceLimits(Section):
         default=10.0,
         description="How long a read that broke off in the middle is tried anew before its readers are told; where they share "
         "a read (`read`).",
+    )
+    breaker_failures: Count = Field(
+        default=5,
+        description="After how many failures in a row the archive, or the one server of it that fails, is not asked for a "
+        "while: requests are then refused at once. Failures are: it could not be reached, or did not answer in `open_timeout`.",
+    )
+    breaker_pause: Duration = Field(
+        default=5.0,
+        description="How long it is not asked; then one request at a time finds out whether it is back.",
     )
 
 

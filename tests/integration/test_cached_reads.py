@@ -31,7 +31,7 @@ DATA = random.Random(5).randbytes(1000 * KIB + 7)
 OTHER = random.Random(6).randbytes(1000 * KIB + 7)
 SMALL = b"%PDF-1.7 a letter"
 SOON = SourceLimits(queue_timeout=0.2, open_timeout=2, idle_timeout=2, repair_timeout=0.5)
-LOST = Unavailable("the connection was lost")
+LOST = Unavailable("the connection was lost", exhausted=True)
 QUICK = Policy(ttl=100, stale_while_revalidate=50, stale_if_error=100, patience=0.2, negative=0.3)
 
 DEPENDABLE = {"able": ABLE, "stable": STABLE}

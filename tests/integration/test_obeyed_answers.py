@@ -26,7 +26,7 @@ KIB = 1024
 DATA = random.Random(5).randbytes(300 * KIB + 7)
 OTHER = random.Random(6).randbytes(300 * KIB + 7)
 SMALL = b"%PDF-1.7 a letter"
-LOST = Unavailable("the connection was lost")
+LOST = Unavailable("the connection was lost", exhausted=True)
 SOON = SourceLimits(queue_timeout=0.2, open_timeout=2, idle_timeout=2, repair_timeout=0.5)
 QUICK = Policy(ttl=100, stale_while_revalidate=50, stale_if_error=100, patience=0.3, negative=30)
 LIMITS = Limits(keep=QUICK.keep, max_document=1 << 20)

@@ -181,7 +181,7 @@ async def test_a_reader_that_leaves_while_the_archive_opens_leaves_nothing_open(
 
 # --- mending ---------------------------------------------------------------------------------------------------------
 
-LOST = Unavailable("the connection was lost")
+LOST = Unavailable("the connection was lost", exhausted=True)
 
 
 @every_archive

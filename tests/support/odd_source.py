@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from adapters.contract import Caller, Capabilities, Content, Span
+from gateway.admission import Admission
 from gateway.source import Limits, Source, services
 from gateway.telemetry import Telemetry
 from gateway.workers import Workers
@@ -70,12 +72,20 @@ class OddAdapter(ScriptedAdapter):
 class Bench:
     """A source over scripts, and what its adapter logged."""
 
-    def __init__(self, scripts: dict[str, Script], limits: Limits, threads: int) -> None:
+    def __init__(
+        self,
+        scripts: dict[str, Script],
+        limits: Limits,
+        threads: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.log = io.StringIO()
         self.telemetry = Telemetry(form="json", stream=self.log, key=b"test")
         self.workers = Workers("letters", threads)
-        self.adapter = OddAdapter("letters", None, services(self.workers, self.telemetry.log), scripts=scripts)
-        self.source = Source("letters", self.adapter, limits=limits, workers=self.workers)
+        self.admission = Admission("letters", limits, self.telemetry.log, clock=clock)
+        lent = services(self.workers, self.telemetry.log, limits, self.admission)
+        self.adapter = OddAdapter("letters", None, lent, scripts=scripts)
+        self.source = Source("letters", self.adapter, limits=limits, workers=self.workers, admission=self.admission)
 
     async def read(self, locator: str = "a", span: Span | None = None) -> bytes:
         async with self.source.open(locator, span) as content:
@@ -88,9 +98,14 @@ class Bench:
 
 @asynccontextmanager
 async def bench(
-    scripts: dict[str, Script] | Script, *, limits: Limits = SOON, threads: int = 2, **oddities: Any
+    scripts: dict[str, Script] | Script,
+    *,
+    limits: Limits = SOON,
+    threads: int = 2,
+    clock: Callable[[], float] = time.monotonic,
+    **oddities: Any,
 ) -> AsyncIterator[Bench]:
-    made = Bench(scripts if isinstance(scripts, dict) else {"a": scripts}, limits, threads)
+    made = Bench(scripts if isinstance(scripts, dict) else {"a": scripts}, limits, threads, clock)
     for name, value in oddities.items():
         setattr(made.adapter, name, value)
     async with AsyncExitStack() as stack:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.contract import Adapter, Services
+from gateway.admission import Admission
 from gateway.audit.trail import NO_TRAIL, Trail
 from gateway.cache import Cache, NoCache
 from gateway.cache import Limits as CacheLimits
@@ -169,7 +170,9 @@ async def service(
         routes: dict[str, Route] = {}
         for name, make in archives.items():
             workers = Workers(name, threads)
-            source = Source(name, make(name, services(workers, telemetry.log)), limits=limits, workers=workers)
+            admission = Admission(name, limits, telemetry.log.bind(source=name))
+            adapter = make(name, services(workers, telemetry.log, admission=admission))
+            source = Source(name, adapter, limits=limits, workers=workers, admission=admission)
             sources[name] = await stack.enter_async_context(source)
             scheme = (schemes or {}).get(name) or _Plain(name, suffix)
             routes[name] = Route(f"{name}." if routes else "", scheme)

@@ -88,7 +88,7 @@ def test_not_found_and_could_not_ask_are_opposite_statements() -> None:
     unknown = "not known whether this document exists"
     unasked = {
         errors.SOURCE_UNAVAILABLE, errors.SOURCE_BUSY, errors.SOURCE_TIMED_OUT, errors.SOURCE_WEDGED,
-        errors.CREDENTIALS_REJECTED, errors.INTERNAL, errors.AUDIT_UNAVAILABLE,
+        errors.SOURCE_RESTING, errors.CREDENTIALS_REJECTED, errors.INTERNAL, errors.AUDIT_UNAVAILABLE,
     }  # fmt: skip
     assert {entry for entry in TABLE.values() if unknown in entry.sentence} == unasked
     assert errors.NOT_FOUND.sentence.startswith("There is no document")

@@ -107,10 +107,79 @@ def test_what_became_of_calls_from_before_decides_nothing_any_more() -> None:
     assert one.circuit is Circuit.CLOSED
 
 
+def test_calls_that_each_waited_in_vain_each_count() -> None:
+    one, _ = breaker(3)
+    together = [admitted(one) for _ in range(3)]
+    together[0].failed(each=True)
+    together[1].failed(each=True)
+    assert (one.circuit, one.failures) == (Circuit.CLOSED, 2)
+    together[2].failed(each=True)
+    assert one.circuit is Circuit.OPEN
+    assert one.opened == 1
+
+
+def test_calls_from_before_it_was_closed_again_do_not_count_however_they_waited() -> None:
+    one, clock = breaker(2)
+    early = [admitted(one) for _ in range(6)]
+    early[0].failed(each=True)
+    early[1].failed(each=True)
+    clock.now += 1
+    admitted(one).succeeded()
+    for permit in early[2:]:
+        permit.failed(each=True)
+    assert (one.circuit, one.failures) == (Circuit.CLOSED, 0)
+
+
+def test_what_is_only_known_to_be_there_has_one_failure_left() -> None:
+    one, clock = opened(3)
+    clock.now += 1
+    admitted(one).succeeded(tentative=True)
+    assert one.circuit is Circuit.CLOSED
+    admitted(one).succeeded(tentative=True)
+    admitted(one).failed()
+    assert one.circuit is Circuit.OPEN, "that it is there says nothing of its documents"
+    clock.now += 1
+    admitted(one).succeeded(tentative=True)
+    admitted(one).succeeded()
+    admitted(one).failed()
+    assert one.circuit is Circuit.CLOSED
+
+
+def test_who_only_looks_takes_nothing() -> None:
+    one, clock = opened()
+    assert one.refuses
+    assert one.retry_in == 1.0
+    clock.now += 1
+    assert not one.refuses
+    assert one.retry_in == 0.0
+    assert admitted(one).probe
+    assert one.refuses
+
+
+def test_fifty_at_once_a_thousand_times_and_each_time_exactly_one_finds_out() -> None:
+    one, clock = opened()
+    for cycle in range(1000):
+        clock.now += 1
+        permits = [permit for permit in (one.admit() for _ in range(50)) if permit is not None]
+        assert [permit.probe for permit in permits] == [True]
+        match cycle % 4:
+            case 0 | 1:
+                permits[0].failed(each=bool(cycle % 2))
+            case 2:
+                permits[0].abandoned()
+                permits = [permit for permit in (one.admit() for _ in range(50)) if permit is not None]
+                assert [permit.probe for permit in permits] == [True]
+                permits[0].failed()
+            case 3:
+                permits[0].succeeded(tentative=bool(cycle % 8 == 3))
+                while one.circuit is Circuit.CLOSED:
+                    admitted(one).failed()
+
+
 STEPS = st.lists(
     st.one_of(
         st.just("admit"),
-        st.tuples(st.sampled_from(["succeeded", "failed", "abandoned"]), st.integers(0, 9)),
+        st.tuples(st.sampled_from(["succeeded", "failed", "waited", "abandoned"]), st.integers(0, 9)),
         st.floats(0, 3).map(lambda seconds: ("wait", seconds)),
     ),
     max_size=80,
@@ -142,9 +211,12 @@ def test_never_two_probes_at_once_and_never_closed_without_one_that_succeeded(
             clock.now += value
         elif under_way:
             permit = under_way.pop(int(value) % len(under_way))
-            getattr(permit, word)()
+            if word == "waited":
+                permit.failed(each=True)
+            else:
+                getattr(permit, word)()
             if before is not Circuit.CLOSED and one.circuit is Circuit.CLOSED:
                 assert permit.probe, "closed by a call that was no probe"
                 assert word == "succeeded"
-            if before is not Circuit.OPEN and one.circuit is Circuit.OPEN and word == "failed":
+            if before is not Circuit.OPEN and one.circuit is Circuit.OPEN and word in ("failed", "waited"):
                 shut_until = clock.now + 1.0

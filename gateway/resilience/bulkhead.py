@@ -1,0 +1,106 @@
+"""How many calls may be under way at once, and who waits when they are: a bulkhead with a queue that sheds.
+
+A pure state machine over an injected clock. The queue has an end: whoever comes when it is full is refused at once, since an
+answer that comes too late is work for nobody. While it is now and then empty, everybody waits in order of arrival for up to
+`patience`. A queue that has stood for that long is overload, and then the other order serves more people: the newest first,
+whose reader is surely still there, and whoever has waited for `target` is shed (controlled delay with adaptive LIFO:
+K. Nichols and V. Jacobson, "Controlling Queue Delay", 2012; B. Maurer, "Fail at Scale", 2015).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+
+class Turn:
+    """One who waits. `token` is the caller's own."""
+
+    __slots__ = ("since", "token")
+
+    def __init__(self, token: Any, since: float) -> None:
+        self.token = token
+        self.since = since
+
+
+class Bulkhead:
+    """`places` calls at once, `max_queued` more in the queue. `patience` and `target` in seconds.
+
+    A place is taken by `enter`, or handed over by `leave` to a turn that waits; it is given back by `leave`, once.
+    """
+
+    __slots__ = ("_clock", "_empty_at", "_patience", "_queue", "_target", "in_use", "max_queued", "places")
+
+    def __init__(
+        self, places: int, *, max_queued: int, patience: float, target: float, clock: Callable[[], float]
+    ) -> None:
+        self.places = places
+        self.max_queued = max_queued
+        self.in_use = 0
+        self._patience = patience
+        self._target = min(target, patience)
+        self._clock = clock
+        self._queue: deque[Turn] = deque()
+        self._empty_at = clock()
+
+    @property
+    def queued(self) -> int:
+        """How many wait."""
+        return len(self._queue)
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether the queue has stood for so long that it will not get shorter by waiting."""
+        return bool(self._queue) and self._clock() - self._empty_at >= self._patience
+
+    def enter(self) -> bool:
+        """Take a place if one is free. Nobody waits then: a place that comes free goes to who does."""
+        if self.in_use >= self.places:
+            return False
+        self.in_use += 1
+        return True
+
+    def wait(self, token: Any) -> Turn | None:
+        """Join the queue, None when it is full."""
+        if len(self._queue) >= self.max_queued:
+            return None
+        now = self._clock()
+        if not self._queue:
+            self._empty_at = now
+        turn = Turn(token, now)
+        self._queue.append(turn)
+        return turn
+
+    def leave(self) -> Turn | None:
+        """Give a place back. The turn that has it now, None when nobody waits.
+
+        With fewer places than are in use, as after `places` was lowered, nobody gets it.
+        """
+        if self._queue and self.in_use <= self.places:
+            return self._queue.pop() if self.overloaded else self._queue.popleft()
+        self.in_use -= 1
+        return None
+
+    def quit(self, turn: Turn) -> bool:
+        """Leave the queue without a place. False when the turn is not in it: it was handed a place, or shed."""
+        try:
+            self._queue.remove(turn)
+        except ValueError:
+            return False
+        return True
+
+    def overdue(self) -> list[Turn]:
+        """Those who have waited for longer than anybody may now, the oldest first. They are out of the queue."""
+        shed: list[Turn] = []
+        if self._queue:
+            limit = self._clock() - (self._target if self.overloaded else self._patience)
+            while self._queue and self._queue[0].since <= limit:
+                shed.append(self._queue.popleft())
+        return shed
+
+    def clear(self) -> list[Turn]:
+        """All who wait, out of the queue: there is no sense in waiting any more."""
+        everybody = list(self._queue)
+        self._queue.clear()
+        return everybody
