@@ -22,6 +22,7 @@ from gateway.cache.backends import make_cache, max_document_of, policy_of
 from gateway.delivery import Delivery
 from gateway.documents import Documents
 from gateway.entrance import judged_by, opened_policy
+from gateway.errors import Resting
 from gateway.fhir import Version
 from gateway.fhir.capability import CapabilityFacts
 from gateway.fills import Fills
@@ -211,6 +212,9 @@ async def watch(gateway: Gateway, source: Source) -> None:
         await asyncio.sleep(source.probe_in(PROBE_SECONDS))
         try:
             await (source.probe() if source.entered else source.__aenter__())
+        except Resting:
+            # That calls are stopped was told when it happened.
+            continue
         except AdapterError as error:
             if source.name not in gateway.failures:
                 log.warning("source is away", source=source.name, error=type(error).__name__, detail=error.detail)
