@@ -21,9 +21,9 @@ def read_key(path: Path) -> bytes:
     """The 32 bytes that `path` holds. Raises `OSError`, or `ValueError` with a sentence when it holds no key."""
     with path.open("rb") as file:
         raw = file.read(_LONGEST)
-    if len(raw) == KEY_BYTES:
-        return raw
     text = raw.strip()
+    if len(raw) == KEY_BYTES and not (text == raw and _is_hex(text)):
+        return raw
     for decode in (bytes.fromhex, _base64):
         try:
             key = decode(text.decode("ascii"))
@@ -31,6 +31,9 @@ def read_key(path: Path) -> bytes:
             continue
         if len(key) == KEY_BYTES:
             return key
+    if len(text) == KEY_BYTES and _is_hex(text):
+        # Half a key, that `openssl rand -hex 16` made: as text it would be 32 bytes with the strength of 16.
+        raise ValueError(f"The file holds a key of {KEY_BYTES // 2} bytes in hex, and {KEY_BYTES} are needed.")
     raise ValueError(f"The file does not hold a key of {KEY_BYTES} bytes, raw, in hex or in base64.")
 
 
@@ -41,6 +44,10 @@ def write_key(path: Path) -> bytes:
     with os.fdopen(descriptor, "wb") as file:
         file.write(key.hex().encode() + b"\n")
     return key
+
+
+def _is_hex(text: bytes) -> bool:
+    return set(text) <= set(b"0123456789abcdefABCDEF")
 
 
 def _base64(text: str) -> bytes:

@@ -52,6 +52,13 @@ def test_what_only_resembles_a_key_is_none(tmp_path: Path, content: bytes) -> No
         read_key(written(tmp_path / "key", content))
 
 
+def test_half_a_key_in_hex_is_not_taken_for_a_whole_one_of_letters(tmp_path: Path) -> None:
+    """32 digits of hex without a line end are 32 bytes, of half the strength that a key must have."""
+    half = written(tmp_path / "key", KEY[:16].hex().encode())
+    with pytest.raises(ValueError, match="a key of 16 bytes in hex, and 32 are needed"):
+        read_key(half)
+
+
 def test_a_new_key_is_random_and_its_owners_alone(tmp_path: Path) -> None:
     made = write_key(tmp_path / "one")
     assert read_key(tmp_path / "one") == made != write_key(tmp_path / "two")
