@@ -108,7 +108,7 @@ class ClientKeys:
     def __init__(self, fetch: Fetch, log: Any) -> None:
         self._fetch = fetch
         self._log = log
-        self._text = b""
+        self._text: bytes | None = None
         self._failure: str | None = None
         self._watch: asyncio.Task[None] | None = None
         self.clients: Mapping[bytes, Identity] = {}
