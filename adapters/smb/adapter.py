@@ -135,10 +135,12 @@ class SmbAdapter(Adapter):
             if error.status == STATUS_FILE_IS_A_DIRECTORY:
                 return
             if error.status in NO_FOLDER and not isinstance(error, Unconnected):
-                raise Unavailable(
+                missing = Unavailable(
                     "the folder `path` is not in the share: correct the option, or bring the folder back "
                     f"({name_of(error.status)})"
-                ) from error
+                )
+                missing.option = "path"
+                raise missing from error
             raise no_answer(error, PROBING) from error
         except Lost as error:
             raise no_answer(error, PROBING) from error

@@ -51,10 +51,14 @@ class Unconnected(Refused):
 class Lost(Exception):
     """The connection ended, or was ended since it could not be relied on; every document open on it is lost with it.
 
-    `again`: so was a fresh one, which was tried after it.
+    `again`: so was a fresh one, which was tried after it. `option` is the one to look at, where one may be the cause.
     """
 
     again = False
+
+    def __init__(self, words: str = "", *, option: str | None = None) -> None:
+        super().__init__(words)
+        self.option = option
 
 
 class Untrusted(Lost):
@@ -233,6 +237,12 @@ def broken_read(error: Refused | Lost) -> AdapterError:
 def no_answer(error: Refused | Lost, doing: str) -> AdapterError:
     """The error to raise when the share itself could not be asked ("connect to the share"): it is about no document."""
     found = meaning(error, doing)
-    if isinstance(found, AccessDenied | CredentialsRejected | Unavailable | TimedOut):
-        return found
-    return Unavailable(found.detail, exhausted=found.exhausted)
+    if not isinstance(found, AccessDenied | CredentialsRejected | Unavailable | TimedOut):
+        found = Unavailable(found.detail, exhausted=found.exhausted)
+    if isinstance(error, Lost):
+        found.option = error.option
+    elif isinstance(found, CredentialsRejected):
+        found.option = "username"
+    elif error.status in (nt.STATUS_BAD_NETWORK_NAME, nt.STATUS_ACCESS_DENIED, nt.STATUS_NETWORK_ACCESS_DENIED):
+        found.option = "share"
+    return found

@@ -285,11 +285,17 @@ def _told(error: BaseException, transport: Transport) -> BaseException:
     if isinstance(error, SMBAuthenticationError):
         return CredentialsRejected("the account could not log on: no ticket, or a mechanism the server does not offer")
     if isinstance(error, socket.gaierror):
-        return Lost("the server's name is not known here: correct `server`, or the name service")
+        return Lost("the server's name is not known here: correct `server`, or the name service", option="server")
+    if isinstance(error, ConnectionRefusedError):
+        return Lost("nothing listens at this port: correct `server` or `port`, or start the server", option="server")
     if isinstance(error, OSError):
         return Lost(f"the server cannot be reached: {type(error).__name__}")
     if isinstance(error, SMBException):
-        return Lost("the server ended the connection while it was set up")
+        return Lost(
+            "the server ended the connection while it was set up: see that `port` is that of a file server (445), and what "
+            "that server logs",
+            option="port",
+        )
     if isinstance(error, Exception):
         # Bytes that are no message, an answer to no question: whatever smbprotocol stumbled over.
         return Untrusted(f"the server's answer was not believed while a connection was set up ({type(error).__name__})")
