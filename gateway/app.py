@@ -20,11 +20,13 @@ from gateway.composing import opened, watch
 from gateway.entrance import make_door, opened_certificate, opened_listener, watched_expiries
 from gateway.keyfile import read_key
 from gateway.listener import Allowance, Listener, listening_on
+from gateway.marked_yaml import dotted
 from gateway.metrics.tallies import Meters
 from gateway.observed import Observed
 from gateway.security.opening import open_authentication
 from gateway.server import HttpServer, Pipeline, gather_writes
 from gateway.settings import Settings
+from gateway.settings.doubts import doubts
 from gateway.telemetry import Telemetry
 from gateway.workers import SOURCE_THREADS
 
@@ -38,6 +40,8 @@ async def run(settings: Settings, telemetry: Telemetry, announce: Callable[[str]
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    for doubt in doubts(settings):
+        telemetry.log.warning("the configuration is doubtful", detail=f"{dotted(doubt.path)}: {doubt.cause} {doubt.cure}")
     async with AsyncExitStack() as stack:
         observed = Observed(telemetry, Meters(telemetry.log))
         observed.heartbeat.start()

@@ -211,6 +211,9 @@ def _text(path: Path) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        if b"\0" in raw:
+            cure = "Give the gateway's YAML file; this one is a document, an archive or a spreadsheet."
+            raise refuse("encoding", "The file is no text.", cure) from None
         before = raw[: error.start]
         cause = f"The file is not UTF-8: the byte 0x{raw[error.start]:02x} is on this line."
         cure = "Save it again as UTF-8; it was probably written as Windows-1252 or Latin-1."

@@ -37,6 +37,11 @@ class Problem:
             str(part) for part in (self.file or "configuration", self.line, self.column) if part is not None
         )
 
+    @property
+    def order(self) -> tuple[bool, int, int]:
+        """Sorts problems as they stand in the file, those of variables behind them."""
+        return self.variable is not None, self.line or 0, self.column or 0
+
     def __str__(self) -> str:
         key = f" {self.key}:" if self.key else ""
         return f"{self.place}:{key} {self.cause} {self.cure}"
@@ -50,12 +55,8 @@ class SettingsError(Exception):
     """The configuration cannot be used. `problems` holds all of them, in the order of the file."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(sorted(problems, key=_order))
+        self.problems = tuple(sorted(problems, key=lambda problem: problem.order))
         super().__init__("\n".join(str(problem) for problem in self.problems))
-
-
-def _order(problem: Problem) -> tuple[bool, int, int]:
-    return problem.variable is not None, problem.line or 0, problem.column or 0
 
 
 def did_you_mean(word: str, known: Sequence[str], *, what: str = "key") -> str:

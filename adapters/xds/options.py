@@ -172,6 +172,24 @@ class XdsOptions(Section):
             for endpoint in self.endpoints
         }
 
+    @property
+    def opening_times(self) -> list[tuple[float, tuple[str | int, ...], str]]:
+        """How long opening a document may take as these options say it: seconds, the option, and what takes so long.
+
+        A default says nothing about this repository, unless a whole document must come before it counts as open.
+        """
+        return [
+            (
+                endpoint.timeouts.first_byte,
+                ("endpoints", number, *(("timeouts", "first_byte") if said else ("verification",))),
+                "the first byte, for which `timeouts.first_byte` allows more,"
+                if said
+                else "a whole document, which `verification: spool` reads before it is passed on,",
+            )
+            for number, endpoint in enumerate(self.endpoints)
+            if (said := "first_byte" in endpoint.timeouts.model_fields_set) or endpoint.verification == "spool"
+        ]
+
     @model_validator(mode="after")
     def _fits_together(self) -> XdsOptions:
         errors = [

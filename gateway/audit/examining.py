@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from gateway.audit.opening import OWN_KEY, TrailUnusable, key_of, tls_context
+from gateway.audit.opening import OWN_KEY, TrailUnusable, key_of, tls_context, unwritable
 from gateway.audit.segments import DIRECTORY_MODE
 from gateway.settings.audit import AuditSettings, FhirSink, SyslogSink
 
@@ -71,9 +71,8 @@ def _directory(directory: Path, min_free: int) -> Iterator[Finding]:
             os.fsync(file.fileno())
         trial.unlink()
     except OSError as error:
-        cause = f"The trail cannot be written to {directory}: {error.strerror}."
-        cure = f"Let the account that runs the gateway (user id {os.geteuid()}) write there, and see that the disk has room."
-        yield Finding("wrong", "audit.directory", cause, cure)
+        unusable = unwritable(directory, error)
+        yield Finding("wrong", unusable.key, str(unusable), unusable.cure)
         return
     room = os.statvfs(directory)
     free = room.f_bavail * room.f_frsize

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import ssl
 from collections.abc import AsyncIterator
@@ -73,7 +74,7 @@ async def open_trail(settings: AuditSettings, log: Logger) -> AsyncIterator[Trai
     try:
         await trail.__aenter__()
     except OSError as error:
-        raise _unusable(directory, error) from error
+        raise unwritable(directory, error) from error
     try:
         yield trail
     finally:
@@ -100,15 +101,20 @@ def key_of(settings: AuditSettings, *, make: bool = True) -> bytes:
         raise TrailUnusable("audit.key_file", f"{path}: {error}", "Put the trail's own key back.") from None
     except OSError as error:
         if settings.key_file is None:
-            raise _unusable(directory, error) from error
+            raise unwritable(directory, error) from error
         cause = f"The key of the audit trail cannot be read: {path}: {error.strerror}."
         raise TrailUnusable("audit.key_file", cause, "Let the account that runs the gateway read it.") from error
 
 
-def _unusable(directory: Path, error: OSError) -> TrailUnusable:
+def unwritable(directory: Path, error: OSError) -> TrailUnusable:
+    """What to say when no trail can be kept in `directory`."""
     cause = f"The audit trail cannot be written to {directory}: {error.strerror or error}."
-    account = f"user id {os.geteuid()}"
-    cure = f"Let the account that runs the gateway ({account}) write there, and see that the disk has room."
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        cure = "A file stands in its way: move that away, or name another directory."
+    elif error.errno in (errno.ENOSPC, errno.EDQUOT):
+        cure = "Make room on that disk, or name a directory on another one."
+    else:
+        cure = f"Let the account that runs the gateway (user id {os.geteuid()}) write there."
     return TrailUnusable("audit.directory", cause, cure)
 
 

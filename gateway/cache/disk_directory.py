@@ -20,6 +20,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from gateway.cache.unusable import DirectoryUnusable
+
 Name = tuple[str, str]
 """The folder of the source, and the entry's name in it."""
 
@@ -49,6 +51,16 @@ def path_of(name: Name) -> str:
     return f"{folder}/{entry[:2]}/{entry}"
 
 
+def _unusable(path: Path, error: OSError) -> DirectoryUnusable:
+    cause = f"The cache directory {path} cannot be used: {os.strerror(error.errno or errno.EIO)}."
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return DirectoryUnusable(cause, "A file stands in its way: move that away, or name another directory.")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DirectoryUnusable(cause, "Make room on that disk, or name a directory on another one.")
+    cure = f"Let the account that runs the gateway (user id {os.geteuid()}) read, write and make files there."
+    return DirectoryUnusable(cause, cure)
+
+
 class Directory:
     """The files of one cache."""
 
@@ -60,7 +72,7 @@ class Directory:
         self.foreign = 0
 
     def open(self) -> None:
-        """Take the directory, making it if need be. Raises `OSError` with a sentence."""
+        """Take the directory, making it if need be. Raises `DirectoryUnusable`."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.root = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -71,19 +83,17 @@ class Directory:
             self.incoming = self._entered(_INCOMING)
         except OSError as error:
             self.close()
-            if error.errno is None:  # a sentence of ours
+            if isinstance(error, DirectoryUnusable):
                 raise
-            said = os.strerror(error.errno or errno.EIO)
-            raise OSError(f"The cache directory {self.path} cannot be used: {said}.") from error
+            raise _unusable(self.path, error) from error
 
     def _take(self) -> None:
         self._lock = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=self.root)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise OSError(
-                f"The cache directory {self.path} is used by another process. Give each process a directory of its own."
-            ) from None
+            cause = f"The cache directory {self.path} is used by another process."
+            raise DirectoryUnusable(cause, "Give each process a directory of its own.") from None
 
     def _entered(self, folder: str) -> int:
         with contextlib.suppress(FileExistsError):

@@ -20,11 +20,15 @@ from gateway.audit import examining as audit
 from gateway.cli.check_auth import CredentialReport, examine_credentials
 from gateway.cli.check_cache import CacheReport, examine_cache
 from gateway.cli.check_entrance import NOTHING, EntranceReport, examine_entrance
+from gateway.cli.check_places import examine_places
+from gateway.cli.console import MANIFEST_CURE
 from gateway.cli.folder import documents
+from gateway.cli.mistake import Mistake
 from gateway.ids import ManifestError, Progress
 from gateway.routing import Location
 from gateway.settings import Settings
 from gateway.settings.caching import NoCaching
+from gateway.settings.doubts import doubts
 
 LISTED = 50_000
 """Names of a folder that a sample is taken from: the first so many, so that a huge folder is not walked to its end."""
@@ -78,6 +82,11 @@ class SourceReport:
     note: str = ""
 
     @property
+    def ids_path(self) -> tuple[str | int, ...]:
+        """The key of what its ids are told from."""
+        return ("sources", self.name, "ids", *(("file",) if self.scheme == "manifest" else ()))
+
+    @property
     def counts(self) -> Counter[Kind]:
         """Findings by kind."""
         return Counter(finding.kind for finding in self.findings)
@@ -92,13 +101,15 @@ class Report:
     credentials: tuple[CredentialReport, ...] = ()
     audit: tuple[audit.Finding, ...] = ()
     entrance: EntranceReport = NOTHING
+    places: tuple[Mistake, ...] = ()
 
     @property
     def code(self) -> int:
         """The exit code: 2 for a mistake in the configuration, 1 for an archive, issuer or document that fails, else 0."""
         states: set[str] = {source.state for source in self.sources} | {one.state for one in self.credentials}
-        states |= {finding.state for finding in self.audit}
-        if self.entrance.mistakes or "wrong" in states:
+        states |= {finding.state for finding in self.audit} | {one.state for one in self.places}
+        # Without Redis a gateway serves all the same; without the directory of its cache it does not start.
+        if self.entrance.mistakes or "wrong" in states or (self.cache.wrong and self.cache.backend != "redis"):
             return 2
         away = "away" in states or any(source.findings for source in self.sources)
         return int(away or self.cache.state != "ok")
@@ -109,14 +120,16 @@ async def examine(settings: Settings, *, sample: int = 0, progress: Progress | N
 
     `progress` is called from threads while manifests are read.
     """
-    cache, entrance = await examine_cache(settings), await examine_entrance(settings)
-    credentials = await examine_credentials(settings)
+    cache, entrance, credentials, places = await asyncio.gather(
+        examine_cache(settings), examine_entrance(settings), examine_credentials(settings), examine_places(settings)
+    )
+    notes = tuple(Mistake(one.path, one.cause, one.cure, "note") for one in doubts(settings))
     # Documents are looked at where they are, not where they are kept; a policy of one's own was made by `examine_entrance`.
     unjudged = settings.policy.model_copy(update={"hook": None})
     alone = settings.model_copy(update={"cache": NoCaching(), "policy": unjudged})
     sources = await asyncio.gather(*(_source(alone, name, sample, progress) for name in settings.sources))
     trail = tuple(await audit.examined(settings.audit))
-    return Report(tuple(sources), cache, credentials, trail, entrance)
+    return Report(tuple(sources), cache, credentials, trail, entrance, (*places, *notes))
 
 
 async def _source(settings: Settings, name: str, sample: int, progress: Progress | None) -> SourceReport:
@@ -139,7 +152,7 @@ async def _source(settings: Settings, name: str, sample: int, progress: Progress
         report.cure = error.cure or "Correct the options of this source."
     except ManifestError as error:
         report.state, report.details = "wrong", str(error).splitlines()
-        report.cure = "Correct the file that is named; a running gateway keeps what it has until then."
+        report.cure = MANIFEST_CURE
     except AdapterError as error:
         parts = error.parts or (error,)
         report.state, report.details = "away", [part.detail or type(part).__name__ for part in parts]

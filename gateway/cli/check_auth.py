@@ -13,11 +13,13 @@ from typing import Literal
 from gateway.problems import sentence
 from gateway.security.client_keys import MAX_FILE, UnusableKeys, read_clients
 from gateway.security.fetching import FileFetch, Unreadable
-from gateway.security.issuers import fetching
+from gateway.security.issuers import FILE_CURE, fetching
 from gateway.security.keyset import UnusableKeySet, read_key_set
 from gateway.security.unusable import UnusableCredentials
 from gateway.settings import Settings
 from gateway.settings.auth import IssuerSettings
+
+SET_CURE = "Compare the address with `jwks_uri` in the issuer's metadata, and `algorithms` with what it signs with."
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,10 @@ async def _issuer(of: IssuerSettings, at: int) -> CredentialReport:
             name, key, "away", problem=f"The key set cannot be read: {error}.", cure=_cure(of, str(error))
         )
     except UnusableKeySet as error:
-        return CredentialReport(name, key, "wrong", problem=sentence(str(error)), cure=_set_cure(of))
+        if of.jwks_file:
+            cause = f"The keys of this issuer cannot be used: {error}."
+            return CredentialReport(name, key, "wrong", problem=cause, cure=FILE_CURE)
+        return CredentialReport(name, key, "wrong", problem=sentence(str(error)), cure=SET_CURE)
     return CredentialReport(name, key, keys=len(keys.keys), notes=keys.ignored)
 
 
@@ -69,11 +74,6 @@ def _cure(of: IssuerSettings, said: str) -> str:
     return f"Let the gateway's machine reach the address; it is asked directly, without a proxy. {meanwhile}"
 
 
-def _set_cure(of: IssuerSettings) -> str:
-    where = "the file" if of.jwks_file else "the address"
-    return f"Compare {where} with `jwks_uri` in the issuer's metadata, and `algorithms` with what it signs with."
-
-
 async def _clients(settings: Settings) -> CredentialReport:
     name, key = "keys of clients", ("auth", "keys_file")
     assert settings.auth.keys_file is not None
@@ -82,4 +82,5 @@ async def _clients(settings: Settings) -> CredentialReport:
             return CredentialReport(name, key, keys=len(read_clients(await fetch())))
     except (Unreadable, UnusableKeys) as error:
         cure = "Correct the file; `fhir-gateway auth new-key` makes a key and its line."
-        return CredentialReport(name, key, "wrong", problem=sentence(str(error)), cure=cure)
+        cause = f"The keys of clients cannot be used: {error}."
+        return CredentialReport(name, key, "wrong", problem=cause, cure=cure)

@@ -46,7 +46,7 @@ async def examine_cache(settings: Settings) -> CacheReport:
     except (OSError, ValueError) as error:
         if isinstance(of, DiskCaching) and IN_USE in str(error):
             return CacheReport(of.backend, "a gateway is using it now")
-        cure = "Let the account that runs the gateway read, write and make files there."
+        cure = getattr(error, "cure", "Correct this section.")
         problem = Problem("cache", str(error), cure, "cache.directory" if isinstance(of, DiskCaching) else "cache")
         return CacheReport(of.backend, wrong=(problem,))
     kept = f"{stats.entries} documents are kept" if stats.entries else "empty"

@@ -5,20 +5,12 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from gateway.cli.mistake import Mistake
 from gateway.problems import sentence
 from gateway.security import certificates, policy
 from gateway.security.certificates import Remark
 from gateway.security.unusable_tls import TlsProblem
 from gateway.settings import Settings
-
-
-@dataclass(frozen=True, slots=True)
-class Mistake:
-    """A key outside the sources whose value cannot be used."""
-
-    path: tuple[str | int, ...]
-    cause: str
-    cure: str
 
 
 @dataclass(frozen=True, slots=True)

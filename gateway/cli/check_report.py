@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +13,24 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from gateway.cli.check import Report, SourceReport
-    from gateway.cli.check_auth import CredentialReport
-    from gateway.cli.check_cache import CacheReport
+    from gateway.cli.mistake import State
 
 SHOWN_FINDINGS = 10
 """Documents named for one source; all of them with --json."""
+
+COLOURS = {"ok": "green", "away": "yellow", "wrong": "red"}
 
 WIDTH = 100
 """Columns of tables where there is no terminal that has a width."""
 
 
-def facts(report: Report, problems: Sequence[Problem], places: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def facts(
+    report: Report, found: Sequence[tuple[State, Problem]], places: Mapping[str, Sequence[str]], code: int
+) -> dict[str, Any]:
     """The report for a machine. `places` says where the options of each source are written."""
+    problems, away, notes = (
+        [problem.as_dict() for state, problem in found if state == wanted] for wanted in ("wrong", "away", "note")
+    )
     cache: dict[str, Any] = {
         "backend": report.cache.backend,
         "state": report.cache.state,
@@ -33,8 +39,10 @@ def facts(report: Report, problems: Sequence[Problem], places: Mapping[str, Sequ
     for kind in ("wrong", "doubtful"):
         cache[kind] = [problem.as_dict() for problem in getattr(report.cache, kind)]
     return {
-        "code": report.code,
-        "problems": [problem.as_dict() for problem in problems],
+        "code": code,
+        "problems": problems,
+        "away": away,
+        "notes": notes,
         "sources": [_facts(source) | {"places": places[source.name]} for source in report.sources],
         "cache": cache,
         "remarks": [
@@ -51,68 +59,46 @@ def _facts(source: SourceReport) -> dict[str, Any]:
     return facts | {"seconds": round(source.seconds, 3)}
 
 
-def print_report(report: Report, sample: int, places: Mapping[str, Sequence[str]]) -> None:
+def print_report(report: Report, sample: int) -> None:
     """One table for each source, for the cache, and for each set of keys."""
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
     out = Console(highlight=False, markup=False, soft_wrap=False)
     if not out.is_terminal:
         out = Console(highlight=False, markup=False, width=WIDTH, no_color=True)
-    colours = {"ok": "green", "away": "yellow", "wrong": "red"}
     for source in report.sources:
-        state = Text(source.state, style=f"bold {colours[source.state]}")
-        table = Table(title=Text.assemble((source.name, "bold"), "  ", state), title_justify="left", show_header=False)
-        table.add_column(style="dim", no_wrap=True)
-        table.add_column(overflow="fold")
-        for name, value in _rows(source, sample, places[source.name]):
-            table.add_row(name, Text(value))
-        out.print(table)
+        out.print(_table(source.name, source.state, _rows(source, sample)))
     if report.cache.backend != "none":
-        out.print(_cache_table(report.cache))
+        cache = report.cache
+        about = f"{cache.backend}, {cache.about}" if cache.about else cache.backend
+        out.print(_table("cache", cache.state, [("backend", about)]))
     for one in report.credentials:
-        out.print(_credential_table(one))
-    for finding in report.audit:
-        state = Text(finding.state, style=f"bold {colours.get(finding.state, 'cyan')}")
-        out.print(Text.assemble((finding.key, "bold"), "  ", state, f"\n  {finding.cause}\n  {finding.cure}"))
-    words = {0: "All well.", 1: "Something does not answer as it should.", 2: "The configuration is wrong."}
-    out.print(Text(words[report.code], style="bold"))
+        rows = [("keys", f"{one.keys:,} in use")] if one.state == "ok" else []
+        out.print(
+            _table(one.name, one.state, [("where", dotted(one.key)), *rows, *(("note", note) for note in one.notes)])
+        )
 
 
-def _cache_table(cache: CacheReport) -> Table:
-    """The cache's table: what was found, and each fault with its key and its cure."""
+def _table(name: str, state: str, rows: Iterable[tuple[str, str]]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    state = Text(cache.state, style=f"bold {'red' if cache.wrong else 'green'}")
-    table = Table(title=Text.assemble(("cache", "bold"), "  ", state), title_justify="left", show_header=False)
+    title = Text.assemble((name, "bold"), "  ", (state, f"bold {COLOURS.get(state, 'cyan')}"))
+    table = Table(title=title, title_justify="left", show_header=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row("backend", f"{cache.backend}, {cache.about}" if cache.about else cache.backend)
-    for name, problems in (("wrong", cache.wrong), ("doubtful", cache.doubtful)):
-        for problem in problems:
-            table.add_row(name, Text(f"{problem.key}: {problem.cause}"))
-            table.add_row("cure", Text(problem.cure))
+    for row_name, value in rows:
+        table.add_row(row_name, Text(value))
     return table
 
 
-def _rows(source: SourceReport, sample: int, places: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _rows(source: SourceReport, sample: int) -> Iterator[tuple[str, str]]:
     """What the table of a source says, as pairs of a name and a sentence."""
     yield "adapter", source.adapter + {True: ", local disk", False: ", not local", None: ""}[source.local]
     rows = f", {source.rows:,} rows" if source.rows is not None else ""
     yield "ids", f"{source.scheme}{rows}, prefix {source.prefix!r}" if source.prefix else f"{source.scheme}{rows}"
     if source.state == "ok":
         yield "answer", f"in {source.seconds * 1000:.0f} ms"
-    elif source.state == "away":
-        for detail, place in zip(source.details, places, strict=True):
-            yield "problem", detail
-            if place:
-                yield "where", place
-        yield "until then", source.cure
-    else:
-        yield "problem", "\n".join(source.details)
-        yield "cure", source.cure
     if sample and source.state == "ok":
         bad = ", ".join(f"{count} {kind}" for kind, count in sorted(source.counts.items())) or "all as they should be"
         yield "sample", f"{source.sampled} looked at: {bad}" if source.sampled else "none"
@@ -126,24 +112,3 @@ def _rows(source: SourceReport, sample: int, places: Sequence[str]) -> Iterator[
             yield "", f"and {len(findings) - SHOWN_FINDINGS} more; --json lists all of them"
     if source.note:
         yield "note", source.note
-
-
-def _credential_table(one: CredentialReport) -> Table:
-    """The table of an issuer, or of the keys of clients."""
-    from rich.table import Table
-    from rich.text import Text
-
-    colour = {"ok": "green", "away": "yellow", "wrong": "red"}[one.state]
-    title = Text.assemble((one.name, "bold"), "  ", Text(one.state, style=f"bold {colour}"))
-    table = Table(title=title, title_justify="left", show_header=False)
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    table.add_row("where", dotted(one.key))
-    if one.state == "ok":
-        table.add_row("keys", f"{one.keys:,} in use")
-    else:
-        table.add_row("problem", Text(one.problem))
-        table.add_row("cure", Text(one.cure))
-    for note in one.notes:
-        table.add_row("note", Text(note))
-    return table

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import socket
 import sys
 import threading
 import time
@@ -28,6 +29,8 @@ LINGERING = 2.0
 """Seconds that threads hanging in an archive get to end before the process ends without them."""
 
 CONFIG_VARIABLE = "GATEWAY_CONFIG"
+
+MANIFEST_CURE = "Correct the file that is named; a running gateway keeps what it has until then."
 
 PORT_CURE = "The ports are `server.port` and `admin.port`."
 
@@ -59,13 +62,19 @@ def load_settings(config: Path | None) -> Settings:
 def read_settings(config: Path | None) -> Settings:
     """The settings; raises `SettingsError`. Without any configuration the command line is wrong."""
     from gateway.settings import load
+
+    demand(config)
+    return load(config, os.environ)
+
+
+def demand(config: Path | None) -> None:
+    """Without any configuration the command line is wrong."""
     from gateway.settings.environment import PREFIX
 
     if config is None and not any(name.startswith(f"{PREFIX}SOURCES__") for name in os.environ):
         raise click.UsageError(
             "No configuration. Give it with --config FILE; `fhir-gateway config init --from-dir DIR` writes one."
         )
-    return load(config, os.environ)
 
 
 def stop(problems: Iterable[Problem]) -> NoReturn:
@@ -73,15 +82,25 @@ def stop(problems: Iterable[Problem]) -> NoReturn:
     problems = list(problems)
     for problem in problems:
         show(problem)
-    many = f"{len(problems)} problems" if len(problems) != 1 else "1 problem"
-    click.secho(f"{many} in the configuration.", err=True, bold=True)
+    conclude(WRONG, len(problems))
     raise SystemExit(WRONG)
 
 
-def show(problem: Problem) -> None:
-    """One paragraph on standard error: where, which key, what is wrong, what to do."""
+def conclude(code: int, count: int) -> None:
+    """The last line: what the exit code means. `count` is the number of mistakes."""
+    if code == WRONG:
+        click.secho(f"{count} problem{'s' * (count != 1)} in the configuration.", err=True, bold=True)
+    else:
+        click.secho("All well." if code == FINE else "Something does not answer as it should.", bold=True)
+
+
+def show(problem: Problem, state: str = "") -> None:
+    """One paragraph on standard error: where, which key, what is wrong, what to do. `state` is a word about how bad it is."""
+    colour = {"": "red", "away": "yellow"}.get(state, "cyan")
     head = click.style(problem.place, bold=True) + (f"  {click.style(problem.key, fg='cyan')}" if problem.key else "")
-    click.echo(f"{head}\n  {click.style(problem.cause, fg='red')}\n  {problem.cure}\n", err=True)
+    head += f"  ({state})" if state else ""
+    cause, cure = (text.replace("\n", "\n  ") for text in (problem.cause, problem.cure))
+    click.echo(f"{head}\n  {click.style(cause, fg=colour)}\n  {cure}\n", err=True)
 
 
 def fail(cause: str, cure: str = "", *, code: int = FAILED) -> NoReturn:
@@ -91,10 +110,16 @@ def fail(cause: str, cure: str = "", *, code: int = FAILED) -> NoReturn:
 
 
 @contextmanager
-def start_failures(config: Path | None, *, port_cure: str = PORT_CURE) -> Iterator[None]:
-    """Turn what can go wrong while a gateway starts into sentences and exit codes."""
+def start_failures(
+    config: Path | None, *, port_cure: str = PORT_CURE, settings: Settings | None = None
+) -> Iterator[None]:
+    """Turn what can go wrong while a gateway starts into sentences and exit codes: those of `check`.
+
+    `settings` are given by who listens, so that the key of an address is known.
+    """
     from adapters.errors import OptionError
     from gateway.audit.opening import TrailUnusable
+    from gateway.cache.unusable import DirectoryUnusable
     from gateway.ids import ManifestError
     from gateway.security.policy import HookError
     from gateway.security.unusable import UnusableCredentials
@@ -111,14 +136,44 @@ def start_failures(config: Path | None, *, port_cure: str = PORT_CURE) -> Iterat
     except OptionError as error:
         stop([option_problem(error, config, error.source)])
     except ManifestError as error:
-        more = f"`fhir-gateway check --config {config}` says which source it belongs to."
-        fail(f"The ids of a source cannot be used.\n{error}", more, code=WRONG)
+        cause = "\n".join(map(sentence, str(error).splitlines()))
+        path = ("sources", *((error.source, "ids") if error.source else ()))
+        kind = getattr(settings.sources[error.source].ids, "scheme", "") if settings and error.source else ""
+        stop([key_problem(config, (*path, "file") if kind == "manifest" else path, cause, MANIFEST_CURE)])
     except TrailUnusable as error:
-        fail(f"{error.key}: {error}", error.cure, code=WRONG)
+        stop([key_problem(config, tuple(error.key.split(".")), str(error), error.cure)])
+    except DirectoryUnusable as error:
+        stop([key_problem(config, ("cache", "directory"), str(error), error.cure)])
     except OSError as error:
         if error.errno == errno.EPIPE:
             raise
+        if settings is not None and (problem := _address_problem(config, settings, error)) is not None:
+            stop([problem])
         fail(*address_failure(error, port_cure), code=WRONG)
+
+
+def _address_problem(config: Path | None, settings: Settings, error: OSError) -> Problem | None:
+    """What to say about the address that could not be listened on; None where the error is about something else."""
+    from gateway.cli.addresses import addresses, words
+
+    found = _ADDRESS.search(str(error))
+    for address in addresses(settings):
+        if address.path is not None:
+            hit = str(address.path) == error.filename or "AF_UNIX" in str(error)
+        elif type(error).__name__ == "gaierror":
+            hit = not _resolved(address.host)
+        else:
+            hit = found is not None and int(found[2]) == address.port and found[1] in _resolved(address.host)
+        if hit:
+            return key_problem(config, address.key(error.errno), *words(address, error))
+    return None
+
+
+def _resolved(host: str) -> set[str]:
+    try:
+        return {str(place[4][0]) for place in socket.getaddrinfo(host, 0, flags=socket.AI_PASSIVE)}
+    except OSError:
+        return set()
 
 
 def _placed(error: UnusableCredentials, config: Path | None) -> Problem:
@@ -144,6 +199,13 @@ def key_problem(config: Path | None, path: tuple[str | int, ...], cause: str, cu
     document = read(config) if config else Document({})
     line, column = document.mark(path)
     return Problem("option", cause, cure, dotted(path), str(config) if config else None, line, column)
+
+
+def dotted_path(path: tuple[str | int, ...]) -> str:
+    """`sources.letters.options.root` for its path."""
+    from gateway.marked_yaml import dotted
+
+    return dotted(path)
 
 
 def option_places(options: Iterable[str | None], config: Path | None, source: str) -> list[str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NoReturn
 from urllib.parse import quote
 
 import click
@@ -17,6 +18,7 @@ from gateway.cli import console
 if TYPE_CHECKING:
     from gateway.cli.fetch import Answer, Route, Write
     from gateway.ids import Progress
+    from gateway.problems import Problem
     from gateway.settings import Settings
 
 
@@ -29,44 +31,52 @@ if TYPE_CHECKING:
 def check(config: Path | None, as_json: bool, sample: int) -> None:
     """Validate the configuration and ask every source whether it answers.
 
-    Key sets and keys of clients are read as well. Exit code 0: all well. 1: a source or an issuer does not answer, or a
-    sampled document is not as it should be. 2: the configuration is wrong.
+    Addresses, certificates, keys, the cache and the trail are tried as well; what is right is looked at although something
+    else is wrong. Exit code 0: all well. 1: a source, an issuer or Redis does not answer, or a sampled document is not as it
+    should be. 2: the configuration is wrong, and a gateway would not start.
     """
-    settings = _settings_or_report(config) if as_json else console.load_settings(config)
+    settings, known = _readable(config, as_json)
+    if settings is None:
+        _stop(known, as_json)
     import asyncio
 
     from gateway.cli.check import examine
+    from gateway.cli.check_problems import findings, placed
     from gateway.cli.check_report import facts, print_report
 
     with _progress() as progress:
         report = asyncio.run(examine(settings, sample=sample, progress=progress))
-    problems = [
-        console.option_problem(source.option_error, config, source.name)
-        for source in report.sources
-        if source.option_error is not None
-    ]
-    problems += [console.key_problem(config, one.path, one.cause, one.cure) for one in report.entrance.mistakes]
-    places = {source.name: console.option_places(source.options, config, source.name) for source in report.sources}
+    found = placed([*findings(report, settings)], config, known)
+    code = console.WRONG if known else report.code
     if as_json:
-        click.echo(json.dumps(facts(report, problems, places), indent=2))
+        places = {source.name: console.option_places(source.options, config, source.name) for source in report.sources}
+        click.echo(json.dumps(facts(report, found, places, code), indent=2))
     else:
-        for problem in problems:
-            console.show(problem)
-        for remark in report.entrance.remarks:
-            click.echo(f"server.tls.{remark.option}: {remark.text}.\n  {remark.cure}\n")
-        print_report(report, sample, places)
-    raise SystemExit(report.code)
+        for state, problem in found:
+            console.show(problem, "" if state == "wrong" else state)
+        print_report(report, sample)
+        console.conclude(code, sum(state == "wrong" for state, _ in found))
+    raise SystemExit(code)
 
 
-def _settings_or_report(config: Path | None) -> Settings:
-    from gateway.settings import SettingsError
+def _readable(config: Path | None, as_json: bool) -> tuple[Settings | None, tuple[Problem, ...]]:
+    """What can be looked at of the settings, and their problems."""
+    from gateway.problems import SettingsError
+    from gateway.settings import load_what_is_right
 
+    console.demand(config)
     try:
-        return console.read_settings(config)
+        return load_what_is_right(config, os.environ)
     except SettingsError as error:
-        problems = [problem.as_dict() for problem in error.problems]
-        click.echo(json.dumps({"code": console.WRONG, "problems": problems, "sources": []}, indent=2))
-        raise SystemExit(console.WRONG) from None
+        return None, error.problems
+
+
+def _stop(problems: Sequence[Problem], as_json: bool) -> NoReturn:
+    if as_json:
+        found = [problem.as_dict() for problem in problems]
+        click.echo(json.dumps({"code": console.WRONG, "problems": found, "sources": []}, indent=2))
+        raise SystemExit(console.WRONG)
+    console.stop(problems)
 
 
 @contextmanager

@@ -41,8 +41,13 @@ def serve(config: Path | None) -> None:
     Prints `ready http://HOST:PORT` when requests are taken. Log lines go to standard error.
     """
     settings = console.load_settings(config)
+    from gateway.cli.check_places import places
+
+    wrong = [one for one in places(settings) if one.state == "wrong"]
+    if wrong:
+        console.stop(console.key_problem(config, one.path, one.cause, one.cure) for one in wrong)
     app = lean_app()
-    with console.start_failures(config):
+    with console.start_failures(config, settings=settings):
         code = app.serve(settings)
     raise SystemExit(code)
 

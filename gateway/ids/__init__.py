@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -45,8 +45,10 @@ class RowProblem:
 class ManifestError(Exception):
     """A manifest cannot be used: the first problems, and the number of all.
 
-    `passing` says that the file itself may be good: the same file may load later.
+    `passing` says that the file itself may be good: the same file may load later. `source` is whose it is, where known.
     """
+
+    source: str | None = None
 
     def __init__(self, problems: Sequence[RowProblem], count: int | None = None, *, passing: bool = False) -> None:
         self.problems = tuple(problems)
@@ -239,9 +241,21 @@ def open_scheme(
     if isinstance(settings, SealedIds):
         from gateway.ids.sealed_scheme import SealedScheme
 
-        return SealedScheme(source, settings, log, prefix=prefix)
+        return _of(source, SealedScheme(source, settings, log, prefix=prefix))
     # A gateway without manifests does not load SQLite.
     from gateway.ids.manifest import ManifestScheme
 
     report = None if progress is None else partial(progress, source)
-    return ManifestScheme(source, settings, log, prefix=prefix, progress=report)
+    return _of(source, ManifestScheme(source, settings, log, prefix=prefix, progress=report))
+
+
+@asynccontextmanager
+async def _of(source: str, scheme: AbstractAsyncContextManager[Scheme]) -> AsyncIterator[Scheme]:
+    """`scheme`, which says whose it is when it cannot be entered."""
+    async with AsyncExitStack() as stack:
+        try:
+            entered = await stack.enter_async_context(scheme)
+        except ManifestError as error:
+            error.source = source
+            raise
+        yield entered

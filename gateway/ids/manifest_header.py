@@ -79,10 +79,9 @@ def read_header(header: Sequence[str], settings: ManifestIds) -> Columns:
     for name in REQUIRED:
         if name in absent and name not in slips:
             problems.add(1, f"there is no column `{name}`; the first line must name the columns, as in id,path,title")
-    for place, name in enumerate(settings.columns, 1):
-        # Named by its number: what a file has in its place may be a patient.
+    for name in settings.columns:
         if name.strip().lower() not in names:
-            problems.add(1, f"there is no column for number {place} of the columns that policies decide by")
+            problems.add(1, f"there is no column `{name}`, which `policy.deny` or `ids.columns` asks for")
     problems.stop()
     return Columns(header)
 

@@ -32,7 +32,10 @@ SOON = timedelta(days=30)
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 _READABLE = "Let the account that runs the gateway read it."
-_IN_PEM = "Give it in PEM form; `openssl pkcs12 -in FILE -nodes` makes that of a .pfx or .p12 file."
+_IN_PEM = (
+    "Give it in PEM form: `openssl pkcs12 -in FILE -nodes` makes that of a .pfx or .p12 file, "
+    "`openssl x509 -inform DER -in FILE` of a .der or .cer file."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +155,11 @@ def _load_pair(context: ssl.SSLContext, settings: TlsSettings) -> None:
         if "MISMATCH" in (error.reason or ""):
             cure = "Give the key that the certificate was issued for, and the certificate of this server first in its file."
             raise TlsProblem(option, "The private key does not fit the certificate.", cure) from error
+        if b"ENCRYPTED" in text and password:
+            cause = "The private key cannot be decrypted with this password."
+            raise TlsProblem(
+                "key_password_file", cause, "Put the right one into the file, and nothing else."
+            ) from error
         if b"ENCRYPTED" in text:
             cure = "Give its password in `server.tls.key_password_file`."
             raise TlsProblem(option, "The private key cannot be decrypted.", cure) from error
@@ -172,6 +180,9 @@ def _password(file: Path | None) -> bytes:
 def _certificates(option: str, file: Path) -> list[x509.Certificate]:
     text = _text(option, file)
     if b"-----BEGIN CERTIFICATE-----" not in text:
+        if b"PRIVATE KEY-----" in text:
+            cause = "It holds a private key and no certificate."
+            raise TlsProblem(option, cause, f"Name the file of the certificate in `server.tls.{option}`.")
         raise TlsProblem(option, "It holds no certificate in PEM form.", _IN_PEM)
     try:
         return x509.load_pem_x509_certificates(text)
@@ -191,4 +202,6 @@ def _unreadable(option: str, error: OSError) -> TlsProblem:
     if isinstance(error, FileNotFoundError):
         cure = "Correct the path; relative ones begin where the configuration file is."
         return TlsProblem(option, "The file is not there.", cure)
+    if isinstance(error, IsADirectoryError):
+        return TlsProblem(option, "It is a directory.", "Name the file that is in it.")
     return TlsProblem(option, f"The file cannot be read: {error.strerror}.", _READABLE)

@@ -19,6 +19,10 @@ FILE_COOLDOWN = 1.0
 """Seconds between two readings of a file that a token with an unknown key can cause: reading one is cheap."""
 
 
+FILE_CURE = "Save the issuer's JWK Set there; `jwks_uri` in its metadata is the address of it."
+"""What to do about a file that holds no usable key set."""
+
+
 async def open_issuers(
     stack: AsyncExitStack, issuers: Sequence[IssuerSettings], dialect: Dialect, log: Any
 ) -> JwtVerifier:
@@ -30,9 +34,7 @@ async def _opened(stack: AsyncExitStack, of: IssuerSettings, at: int, dialect: D
     source = await stack.enter_async_context(key_source(await fetching(stack, of, at), of, log))
     if of.jwks_file is not None and source.keys is None:
         cause = f"The keys of this issuer cannot be used: {source.failure}."
-        raise UnusableCredentials(
-            ("issuers", at, "jwks_file"), cause, "Save the issuer's JWK Set there; its metadata name its address."
-        )
+        raise UnusableCredentials(("issuers", at, "jwks_file"), cause, FILE_CURE)
     return Issuer(expectations(of, dialect), source)
 
 

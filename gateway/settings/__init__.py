@@ -32,6 +32,7 @@ from gateway.settings.models import (
 )
 from gateway.settings.paths import absolute, path_problems
 from gateway.settings.policy import PolicySettings
+from gateway.settings.salvage import salvaged
 from gateway.settings.server import ServerSettings
 from gateway.settings.shape import Shape
 
@@ -49,6 +50,7 @@ __all__ = [
     "SourceSettings",
     "SpoolSettings",
     "load",
+    "load_what_is_right",
 ]
 
 
@@ -58,6 +60,25 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     Relative paths are relative to the file's directory, without a file to the working directory. Raises `SettingsError`
     with every problem at once.
     """
+    settings, problems, _ = _judged(path, environ)
+    if settings is None or problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def load_what_is_right(path: Path | None, environ: Mapping[str, str]) -> tuple[Settings | None, tuple[Problem, ...]]:
+    """What `load` gives, and no problem; or what can be judged of settings that have mistakes, and these.
+
+    For looking at the rest of a configuration, never for serving. Raises `SettingsError` when the file is no YAML.
+    """
+    settings, problems, data = _judged(path, environ)
+    if settings is None or problems:
+        ordered = SettingsError(problems).problems
+        return salvaged(data, [problem.key for problem in ordered]), ordered
+    return settings, ()
+
+
+def _judged(path: Path | None, environ: Mapping[str, str]) -> tuple[Settings | None, list[Problem], dict[str, Any]]:
     document = marked.read(path) if path else marked.Document({})
     directory = path.absolute().parent if path else Path.cwd()
     merged = overrides.apply(document.data, environ, Settings)
@@ -65,15 +86,12 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     origin = Origin(str(path) if path else None, document, merged.origins)
     problems = [*merged.problems, *path_problems(Settings, data, origin)]
     try:
-        settings = Settings.model_validate(data)
+        return Settings.model_validate(data), problems, data
     except ValidationError as error:
         problems += explained(error, Settings, data, origin)
         # Sections that are wrong by themselves keep pydantic from judging the whole.
         problems += [origin.problem(*conflict) for conflict in conflicts(_usable(data))]
-        raise SettingsError(dict.fromkeys(problems)) from None
-    if problems:
-        raise SettingsError(problems)
-    return settings
+        return None, list(dict.fromkeys(problems)), data
 
 
 def _usable(data: Mapping[str, Any]) -> dict[str, Any]:

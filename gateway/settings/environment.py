@@ -65,6 +65,9 @@ def _apply(result: Overrides, variable: str, text: str, model: type[BaseModel]) 
             _set(holder, key, value)
             result.origins[path] = variable
         else:
+            if not (child.models() or child.free_keys or child.keys() or _is_list(child)):
+                result.problems.append(_unknown(variable, parts[: position + 1], parts[position + 1], child, {}))
+                return
             if not isinstance(item(holder, key), dict | list):
                 _set(holder, key, _beginning(child))
                 result.origins.setdefault(path, variable)
@@ -82,6 +85,10 @@ def _key(part: str, shape: Shape, holder: Any, *, new_source: bool) -> str | int
     if new_source:
         return part.lower().replace("_", "-")
     return part if shape.free_keys and not _holds_models(shape) else None
+
+
+def _is_list(shape: Shape) -> bool:
+    return shape.child(0) is not None
 
 
 def _holds_models(shape: Shape) -> bool:

@@ -66,10 +66,14 @@ class Origin:
 def explained(error: ValidationError, model: type[BaseModel], data: Mapping[str, Any], origin: Origin) -> list[Problem]:
     """A problem for each finding in `error`, which came of validating `data` as `model`."""
     problems = []
-    for finding in error.errors(include_url=False):
+    found = error.errors(include_url=False)
+    for finding in found:
+        if finding["type"] == "too_short" and _has_wrong_items(finding["loc"], found):
+            # pydantic counts the right ones alone.
+            continue
         path = _path(finding["loc"], Shape(model), data, finding["type"])
         shape = walk(model, path, data)
-        code, cause, cure = _words(finding, path, shape, walk(model, path[:-1], data), data)
+        code, cause, cure = _words(finding, path, shape, walk(model, path[:-1], data), data, Shape(model))
         if finding["type"] in ("union_tag_invalid", "union_tag_not_found"):
             path = (*path, finding["ctx"]["discriminator"].strip("'"))
         problems.append(origin.problem(path, code, cause, cure))
@@ -89,7 +93,12 @@ def _path(loc: Sequence[str | int], shape: Shape | None, data: Any, kind: str) -
 
 
 def _words(
-    finding: Mapping[str, Any], path: KeyPath, shape: Shape | None, above: Shape | None, data: Mapping[str, Any]
+    finding: Mapping[str, Any],
+    path: KeyPath,
+    shape: Shape | None,
+    above: Shape | None,
+    data: Mapping[str, Any],
+    root: Shape,
 ) -> tuple[str, str, str]:
     """Code, cause and cure of one finding."""
     kind, context = finding["type"], finding.get("ctx") or {}
@@ -97,8 +106,7 @@ def _words(
     for part in path[:-1]:
         holder = item(holder, part)
     if kind == "extra_forbidden":
-        known = above.keys(holder) if above else ()
-        return "unknown-key", f"There is no key `{path[-1]}` here.", did_you_mean(str(path[-1]), known)
+        return _unknown_key(path, above.keys(holder) if above else (), root)
     if kind == "missing":
         return "missing-key", f"The key `{path[-1]}` is missing.", _add(path, shape)
     if kind in ("union_tag_invalid", "union_tag_not_found"):
@@ -116,6 +124,23 @@ def _words(
         return "no-value", "The key has no value.", cure
     code, cause, cure = _judged(finding, context, shape)
     return code, cause + _found(finding["input"], shape), cure or _description(shape)
+
+
+def _has_wrong_items(loc: Sequence[str | int], findings: Sequence[Mapping[str, Any]]) -> bool:
+    return any(len(other["loc"]) > len(loc) and tuple(other["loc"][: len(loc)]) == tuple(loc) for other in findings)
+
+
+def _unknown_key(path: KeyPath, known: Sequence[str], root: Shape) -> tuple[str, str, str]:
+    key = str(path[-1])
+    if key == "<<":
+        cure = "Write the keys themselves; an alias (*name) for a whole value is understood."
+        return "merge-key", "YAML's merge key is not read here.", cure
+    cause = f"There is no key `{key}` here."
+    sections = {name: root.child(name) for name in known} if len(path) == 1 else {}
+    owners = [name for name, section in sections.items() if section is not None and key in section.keys()]  # noqa: SIM118
+    if owners:
+        return "unknown-key", cause, f"It belongs below {' or '.join(f'`{name}`' for name in owners)}."
+    return "unknown-key", cause, did_you_mean(key, known)
 
 
 def _judged(finding: Mapping[str, Any], context: Mapping[str, Any], shape: Shape | None) -> tuple[str, str, str]:

@@ -42,6 +42,14 @@ def path_problems(model: type[BaseModel], data: Mapping[str, Any], origin: Origi
     return found
 
 
+def key_files(settings: BaseModel) -> Iterator[tuple[KeyPath, Path]]:
+    """The files of `settings` that hold keys of 32 bytes, each with its key path; those of former keys are left out."""
+    data = settings.model_dump(mode="json", exclude_unset=True)
+    for path, value in _paths(Shape(type(settings)), data, ()):
+        if value and _holds_key(path) and _name(path) != "former_key_files":
+            yield path, Path(value)
+
+
 def _paths(shape: Shape, data: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
     if isinstance(data, str) and _holds_path(shape):
         yield path, data
@@ -55,7 +63,9 @@ def _paths(shape: Shape, data: Any, path: KeyPath) -> Iterator[tuple[KeyPath, st
 def _file_words(path: KeyPath, file: Path) -> Iterator[tuple[str, str]]:
     where = "Relative paths begin at the directory of the configuration file."
     try:
-        if _name(path) in ("key_file", "former_key_files") or "encryption" in path:
+        if file.is_dir():
+            yield f"{str(file)!r} is a directory.", "Name the file that is in it."
+        elif _holds_key(path):
             read_key(file)
         elif not file.is_file():
             yield f"There is no file {str(file)!r}.", where
@@ -70,6 +80,10 @@ def _file_words(path: KeyPath, file: Path) -> Iterator[tuple[str, str]]:
         )
     except ValueError as error:
         yield str(error), f"Make one with: head -c 32 /dev/urandom > {file}"
+
+
+def _holds_key(path: KeyPath) -> bool:
+    return _name(path) in ("key_file", "former_key_files") or "encryption" in path
 
 
 def _name(path: KeyPath) -> str:

@@ -73,7 +73,10 @@ class TlsSettings(Section):
 
 def _origin(value: str) -> str:
     if not re.fullmatch(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?", value, re.ASCII):
-        cause = "This is not the origin of a web page, and * would be every page that a reader of documents visits."
+        if value == "*":
+            cause = "* would be every page that a reader of documents visits, and each of them could read documents."
+            raise wrong("origin", cause, "List the pages that may, as in https://viewer.trust.nhs.uk.")
+        cause = "This is not the origin of a web page: that has no path, and no slash at the end."
         cure = "Write scheme, host and where needed port in small letters, as in https://viewer.trust.nhs.uk."
         raise wrong("origin", cause, cure)
     return value

@@ -194,9 +194,9 @@ def test_a_manifest_with_mistakes_says_which_lines(archive: Path) -> None:
     result = check(config)
     assert result.exit_code == 2
     assert "letters  wrong" in result.stdout
-    assert "line 3" in result.stdout
-    assert "line 4" in result.stdout
-    assert "outside" not in result.stdout
+    assert "Line 3: column id repeats" in result.stderr
+    assert "Line 4: " in result.stderr
+    assert "outside" not in result.output
 
 
 def test_without_a_configuration_the_command_line_is_wrong(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_a_directory_that_cannot_be_written_is_wrong(tmp_path: Path) -> None:
     blocked.write_text("a file\n")
     done = check(tmp_path, {"directory": str(blocked / "audit")})
     assert done.exit_code == 2
-    assert "The trail cannot be written to" in done.output
+    assert "The audit trail cannot be written to" in done.output
 
 
 def test_a_directory_of_somebody_else_is_wrong(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_serving_without_a_place_for_the_trail_ends_with_a_sentence(tmp_path: Pa
     check(tmp_path, {"directory": str(tmp_path / "blocked" / "audit")})
     done = CliRunner().invoke(main, ["fetch", "x", "--explain", "--config", str(tmp_path / "gateway.yaml")])
     assert done.exit_code == 2
-    assert "audit.directory: The audit trail cannot be written to" in done.output
+    assert "gateway.yaml:2:3  audit.directory\n  The audit trail cannot be written to" in done.output
 
 
 def test_a_fetch_from_the_command_line_is_recorded_too(tmp_path: Path) -> None:

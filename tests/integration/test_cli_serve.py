@@ -95,7 +95,8 @@ def test_a_port_in_use_is_named(tmp_path: Path, listener: str) -> None:
         result = run("serve", "--config", written(tmp_path, f"{listener}: {{port: {port}}}", f"{other}: {{port: 0}}"))
     assert result.exit_code == 2
     assert f"Port {port} on 127.0.0.1 is in use" in result.stderr
-    assert "`server.port`" in result.stderr
+    assert f"(process {os.getpid()})" in result.stderr
+    assert f"choose another port in `{listener}.port`" in result.stderr
     assert "Traceback" not in result.output
 
 
@@ -120,8 +121,8 @@ def test_a_manifest_that_cannot_be_used_is_explained(config: Path, tmp_path: Pat
     config.write_text(config.read_text().replace(ids, "{scheme: manifest, file: index.csv}") + "server: {port: 0}\n")
     result = run("serve", "--config", config)
     assert result.exit_code == 2
-    assert "line 3" in result.stderr
-    assert "fhir-gateway check" in result.stderr
+    assert "sources.letters.ids.file" in result.stderr
+    assert "Line 3" in result.stderr
 
 
 # --- health --------------------------------------------------------------------------------------------------------

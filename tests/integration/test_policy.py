@@ -111,8 +111,7 @@ async def archive(
     file = tmp_path / "manifest.csv"
     await asyncio.to_thread(file.write_text, MANIFEST)
     settings = ManifestIds(scheme="manifest", file=file)
-    scheme: Any = open_scheme("letters", settings, prefix="", resolve=unasked, log=None)
-    async with scheme:
+    async with open_scheme("letters", settings, prefix="", resolve=unasked, log=None) as scheme:
         adapter: MakeAdapter = scripted(made or scripts())
         door = Door(authentication=Said())
         async with service(
@@ -383,7 +382,7 @@ def test_a_manifest_without_the_column_that_a_rule_decides_by_is_refused(tmp_pat
     policy = {"deny": [{"column": "sensitivty", "values": ["restricted"]}]}
     done = check(tmp_path, policy)
     assert done.returncode == 2
-    assert "columns that policies decide by" in done.stdout
+    assert "there is no column `sensitivty`" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -241,7 +241,7 @@ WRONG = {
     "a missing key": (missing_key, "key", "is not there", "Correct the path", True),
     "no PEM": (no_pem, "certificate", "no certificate in PEM form", "openssl pkcs12", True),
     "a damaged certificate": (damaged, "certificate", "damaged", "Export", True),
-    "a directory": (directory_in_its_place, "key", "cannot be read", "Let the account", True),
+    "a directory": (directory_in_its_place, "key", "is a directory", "Name the file", True),
     "a broken chain": (broken_chain, "certificate", "chain is broken", "intermediate", False),
     "an expired certificate": (expired, "certificate", "expired on", "renewed", False),
 }

@@ -82,8 +82,8 @@ async def told(folder: Path, *endpoints: dict[str, Any], **options: Any) -> Told
 
 
 def _squeezed(text: str) -> str:
-    """`text` without what a table adds to it."""
-    return re.sub(r"[\s│]|problem |where ", "", text)
+    """`text` without what a page adds to it: blanks, and a capital at the beginning of a sentence."""
+    return re.sub(r"\s", "", text).lower()
 
 
 OPTIONS = "sources.shared-care.options"
