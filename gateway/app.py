@@ -41,7 +41,9 @@ async def run(settings: Settings, telemetry: Telemetry, announce: Callable[[str]
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     for doubt in doubts(settings):
-        telemetry.log.warning("the configuration is doubtful", detail=f"{dotted(doubt.path)}: {doubt.cause} {doubt.cure}")
+        telemetry.log.warning(
+            "the configuration is doubtful", detail=f"{dotted(doubt.path)}: {doubt.cause} {doubt.cure}"
+        )
     async with AsyncExitStack() as stack:
         observed = Observed(telemetry, Meters(telemetry.log))
         observed.heartbeat.start()

@@ -12,6 +12,7 @@ import hmac
 import json
 import os
 import re
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -183,12 +184,21 @@ def _with_index(folder: Path, output: Path, reason: str, *, force: bool, tick: P
 
 
 def _refuse_unusable(folder: Path, output: Path, force: bool) -> None:
+    if folder.is_file():
+        raise CannotWrite(
+            f"{folder} is a file. Name the folder that it lies in: --from-dir {shlex.quote(str(folder.parent))}"
+        )
     if not folder.is_dir():
-        raise CannotWrite(f"There is no folder {folder}.")
+        raise CannotWrite(f"There is no folder {folder}. Correct the path, or mount the share that it is on.")
+    if not os.access(folder, os.R_OK | os.X_OK, effective_ids=True):
+        raise CannotWrite(f"This account may not read {folder}. Give it the rights to list and to enter it (r and x).")
     if not str(folder).isprintable():
         raise CannotWrite("The name of the folder is not UTF-8 text, so no configuration can name it; rename it.")
     if not output.parent.is_dir():
-        raise CannotWrite(f"There is no directory {output.parent} to write to.")
+        raise CannotWrite(f"There is no directory {output.parent} to write to. Make it, or give --output another one.")
+    if not os.access(output.parent, os.W_OK | os.X_OK, effective_ids=True):
+        cure = "Work in a directory that this account may write to, or name one, as in --output ~/gateway.yaml."
+        raise CannotWrite(f"No file can be written in {output.parent}. {cure}")
     if output.parent.resolve().is_relative_to(folder.resolve()):
         raise CannotWrite(
             "The configuration would lie inside the folder and be served like a document. Write it elsewhere, "

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import uvloop
+from click.testing import CliRunner
 
-from tests.broken.asking import Case, answer, asked, cases
+from gateway.cli import main
+from gateway.security.client_keys import line_for, new_key
+from tests.broken.asking import Case, answer, asked, cases, stable, written
 from tests.broken.site import PASSWORD, Site, site
+from tests.support.folder import unprivileged
+from tests.support.gateway import serving
+from tests.support.ports import free_port
 
 ALL = cases()
 
@@ -51,3 +61,83 @@ def test_serve_does_not_start_and_uses_the_same_words(here: Site, case: Case) ->
     assert last.endswith(" in the configuration.\n")
     known = case.answer.read_text()
     assert [paragraph for paragraph in paragraphs if paragraph not in known] == []
+
+
+def gateway(command: str, *arguments: str | Path) -> tuple[int, str, str]:
+    """The command as a process of its own."""
+    words = [sys.executable, "-m", "gateway", command, *map(str, arguments)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_process_says_the_same(here: Site) -> None:
+    case = next(case for case in ALL if case.name == "everything-at-once")
+    code, out, err = gateway("check", "--config", written(case, here))
+    assert f"exit {code}\n\n{stable(err, here)}{stable(out, here)}" == case.answer.read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "cause", "cure"),
+    [
+        (
+            "no.yaml",
+            "There is no such file.",
+            "Give the file with --config FILE, or write one with `fhir-gateway config",
+        ),
+        ("archive", "This is a directory.", "Give the file inside it."),
+    ],
+)
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_a_configuration_that_is_not_there(here: Site, command: str, name: str, cause: str, cure: str) -> None:
+    done = CliRunner().invoke(main, [command, "--config", str(here.directory / name)])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"{here.directory / name}\n  {cause}\n  {cure}")
+
+
+def test_a_configuration_that_this_account_may_not_read(here: Site) -> None:
+    with unprivileged():
+        done = CliRunner().invoke(main, ["check", "--config", str(here.directory / "closed.key")])
+    assert done.exit_code == 2
+    assert "The file cannot be read: Permission denied." in done.stderr
+
+
+def test_a_gateway_that_serves_is_no_reason_against_its_own_configuration(tmp_path: Path) -> None:
+    """Somebody looks at a running service: its ports are in use by itself."""
+    (tmp_path / "archive").mkdir()
+    source = {
+        "adapter": "filesystem",
+        "ids": {"scheme": "template", "pattern": "{id}.pdf"},
+        "options": {"root": "archive"},
+    }
+    ports = {"server": {"port": free_port()}, "admin": {"port": free_port()}}
+    settings = {**ports, "auth": {"mode": "none"}, "sources": {"letters": source}}
+    (tmp_path / "gateway.yaml").write_text(json.dumps(settings))
+    with serving(tmp_path / "gateway.yaml", tmp_path / "run") as running:
+        done = CliRunner().invoke(main, ["check", "--json", "--config", str(tmp_path / "gateway.yaml")])
+        pid = running.server.pid
+    found = json.loads(done.stdout)
+    assert (done.exit_code, found["problems"]) == (0, [])
+    said = f"A gateway is serving there now (process {pid})."
+    assert {note["key"]: note["cause"] for note in found["notes"]} == {"admin.port": said, "server.port": said}
+
+
+def test_doubts_are_in_the_log_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "clients").write_text(line_for("pas", new_key(), ("system/Binary.r",)))
+    source = {
+        "adapter": "filesystem",
+        "ids": {"scheme": "template", "pattern": "{id}.pdf"},
+        "options": {"root": "archive"},
+    }
+    settings = {
+        "server": {"host": "0.0.0.0", "port": 0},
+        "admin": {"port": 0},
+        "auth": {"mode": "bearer", "keys_file": "clients"},
+        "audit": {"mode": "none"},
+        "sources": {"letters": source},
+    }
+    (tmp_path / "gateway.yaml").write_text(json.dumps(settings))
+    with serving(tmp_path / "gateway.yaml", tmp_path / "run") as running:
+        (line,) = [line for line in running.lines() if line["event"] == "the configuration is doubtful"]
+    assert line["level"] == "warning"
+    assert line["detail"].startswith("server.host: Tokens and documents travel over plain HTTP here")

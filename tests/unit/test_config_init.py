@@ -7,6 +7,7 @@ import os
 import socket
 from collections import Counter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
@@ -206,6 +207,38 @@ def test_places_that_cannot_be_used(tmp_path: Path) -> None:
     bad.mkdir()
     with pytest.raises(CannotWrite, match="not UTF-8"):
         write_configuration(bad, tmp_path / "gateway.yaml")
+
+
+def test_a_file_in_place_of_the_folder_leads_to_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "my letters").mkdir()
+    letter = tmp_path / "my letters" / "one.pdf"
+    letter.touch()
+    with pytest.raises(
+        CannotWrite, match=f"is a file. Name the folder that it lies in: --from-dir '{tmp_path}/my letters'"
+    ):
+        write_configuration(letter, tmp_path / "gateway.yaml")
+
+
+def test_places_that_this_account_may_not_use() -> None:
+    with TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        _refuse_both(Path(name))
+
+
+def _refuse_both(directory: Path) -> None:
+    letters, output = directory / "letters", directory / "here"
+    for folder in (letters, output):
+        folder.mkdir(mode=0o755)
+    (letters / "one.pdf").touch()
+    with (
+        unprivileged(),
+        pytest.raises(CannotWrite, match=f"No file can be written in {output}. .* --output ~/gateway.yaml"),
+    ):
+        write_configuration(letters, output / "gateway.yaml")
+    letters.chmod(0o700)
+    with unprivileged(), pytest.raises(CannotWrite, match=f"may not read {letters}. Give it the rights"):
+        write_configuration(letters, output / "gateway.yaml")
+    assert list(output.iterdir()) == []
 
 
 def test_what_cannot_be_served_is_left_out_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
