@@ -42,6 +42,8 @@ ENV PATH=/opt/gateway/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
 COPY --from=build /opt/gateway /opt/gateway
+# Where volumes may be mounted: a new one takes over whose the folder is.
+RUN install -d -o 10001 -g 10001 /var/lib/fhir-gateway /var/cache/fhir-gateway
 # A number, not a name: Kubernetes can only check `runAsNonRoot` against a number.
 USER 10001:10001
 WORKDIR /tmp

@@ -51,7 +51,7 @@ def faults(dockerfile: str) -> set[str]:
             and all(rest.split()[0] == "${PYTHON}" for name, rest in instructions if name == "FROM")
         ),
         "releases are checked against digests": all(
-            "--require-hashes" in command or "--no-deps" in command or "install" not in command
+            "--require-hashes" in command or "--no-deps" in command or not re.search(r"\bpip\b.*\binstall\b", command)
             for name, rest in instructions
             if name == "RUN"
             for command in rest.split("&&")

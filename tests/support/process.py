@@ -29,6 +29,7 @@ PACKAGES = {
     "kinit": "krb5-user",
     "krb5kdc": "krb5-kdc",
     "nginx": "nginx",
+    "openssl": "openssl",
     "rclone": "rclone",
     "pdbedit": "samba",
     "prlimit": "util-linux",
@@ -40,6 +41,7 @@ PACKAGES = {
     "smbcontrol": "samba",
     "smbd": "samba",
     "smbstatus": "samba",
+    "testparm": "samba-common-bin",
     "varnishd": "varnish",
     "wrk": "wrk",
 }
