@@ -17,7 +17,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import audit, caching, fills, scaling, scenarios, security, small, smb, xds
+from benchmarks import audit, caching, chart, fills, scaling, scenarios, security, small, smb, xds
 from benchmarks.machine import description
 from benchmarks.results import Result, footer, markdown, spliced
 from benchmarks.rig import Rig
@@ -26,6 +26,7 @@ from tests.support.process import SEARCH
 
 RESULTS = Path(__file__).with_name("results.json")
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+PICTURE = PAGE.with_suffix(".svg")
 BEGIN, END = "<!-- results: written by `make bench` -->", "<!-- end of results -->"
 
 GROUPS = {
@@ -99,6 +100,7 @@ def write(results: list[Result], plan: Plan, only: list[str] | None) -> None:
     said = footer(machine, f"{when}, {plan.rounds} rounds in turns.", only)
     table = spliced(found[0], results, said) if only else markdown(results, said)
     PAGE.write_text(f"{page[: found.start()]}\n\n{table}\n{page[found.end() :]}")
+    PICTURE.write_text(chart.svg(chart.bars(table)))
 
 
 if __name__ == "__main__":

@@ -12,12 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import caching, clients, fills, machine, repository, xds
+from benchmarks import caching, chart, clients, fills, machine, repository, scaling, small, xds
 from benchmarks.clients import Request, WrongAnswer, verify
-from benchmarks.results import Cost, Goal, Result, Spread, footer, in_turns, markdown, spliced
+from benchmarks.results import Cost, Goal, Result, Spread, footer, in_turns, look, markdown, spliced
 from benchmarks.rig import Contender, Rig, binary
 from benchmarks.scenarios import Plan
 from benchmarks.share import ENCRYPTED, PLAIN, SIGNED, distance
@@ -135,6 +136,42 @@ def test_rows_of_a_part_replace_those_of_the_same_and_no_others():
     ).replace("2026-01-02, 7", "2026-01-03, 5").replace("kernel 2", "kernel 3")
 
 
+def test_a_goal_for_processor_time_is_judged_by_it():
+    figures = {"gateway": Spread((9.0,)), "nginx": Spread((10.0,))}
+    cost = {"gateway": Cost("0.3 s/GB", 0.3), "nginx": Cost("0.2 s/GB", 0.2)}
+    goals = [Goal(0.8, at_least=True, peer="nginx"), Goal(1.2, at_least=False, peer="nginx", processor=True)]
+    result = Result("n", "native", "MB/s", 0, figures, goals, cost)
+    assert not result.met
+    assert result.rows()[1] == [
+        "native: processor time", "0.3 s/GB", "nginx 0.2 s/GB", "1.50", "<= 1.2 x", "missed", "",
+    ]  # fmt: skip
+    changed = replace(result, cost={**cost, "gateway": Cost("0.2 s/GB", 0.2)})
+    table = spliced(markdown([result], footer({}, "1 round.")), [changed], footer({}, "1 round.", ["files"]))
+    assert table.count("| native") == 2, "both rows were replaced"
+    assert "0.3 s/GB" not in table
+
+
+def test_what_has_no_goal_is_neither_met_nor_missed():
+    figures = {"gateway": Spread((9.0,)), "varnish": Spread((10.0,))}
+    result = Result("n", "hit", "requests/s", 0, figures, [look("varnish")])
+    assert result.met
+    assert result.rows()[0][3:6] == ["0.90", "", ""]
+
+
+def test_the_picture_shows_every_goal_and_on_which_side_of_it_the_figure_lies():
+    figures = {"gateway": Spread((9.0,)), "nginx": Spread((10.0,))}
+    results = [
+        Result("n", "native & json", "MB/s", 0, figures, [Goal(0.8, at_least=True, peer="nginx"), look("nginx")]),
+        Result("i", "idle", "MiB", 0, {"gateway": Spread((160.0,))}, [Goal(80, at_least=False)]),
+    ]
+    met, missed = chart.bars(markdown(results, ""))
+    assert (met.title, met.times, met.met) == ("native & json / nginx", 1.125, True)
+    assert (missed.title, missed.times, missed.met) == ("idle", 0.5, False)
+    picture = ElementTree.fromstring(chart.svg([met, missed]))
+    fills = [one.get("fill") for one in picture.iter("{http://www.w3.org/2000/svg}rect")]
+    assert fills == ["white", chart.MET, chart.MISSED]
+
+
 # --- the programs in C -----------------------------------------------------------------------------------------------
 
 
@@ -239,6 +276,27 @@ def received_exactly(connection: socket.socket, size: int) -> bytes:
     while len(data) < size:
         data += connection.recv(1 << 20)
     return bytes(data)
+
+
+# --- other peers, and what grows with what ---
+
+TINY = Plan(rounds=1, repeats=1, rate_seconds=1, medium=600_000, large=3_000_000, stalled=2, rows=5_000)
+
+
+@pytest.mark.parametrize("name", ["10k", "smallest", "memory-hit", "json-naive"])
+def test_each_scenario_of_small_documents_measures_all_its_peers(rig, name):
+    result = small.SCENARIOS[name](rig, TINY)
+    assert result.name == name
+    assert set(result.figures) >= {goal.peer for goal in result.goals} | {"gateway"}
+    assert all(spread.low > 0 for spread in result.figures.values())
+
+
+@pytest.mark.parametrize("name", ["stalled-json", "size-memory", "manifest"])
+def test_each_scenario_of_growth_measures(rig, monkeypatch, name):
+    monkeypatch.setattr(scaling, "SIZES", (300_000, 600_000))
+    result = scaling.SCENARIOS[name](rig, TINY)
+    assert result.name == name
+    assert result.rows()
 
 
 # --- a Windows share -------------------------------------------------------------------------------------------------
