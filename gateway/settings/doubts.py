@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from gateway.quantities import duration_text, is_loopback
+from gateway.quantities import duration_text, is_loopback, size_text
 from gateway.settings.conflicts import Conflict
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ def doubts(settings: Settings) -> Iterator[Conflict]:
     """Each with the key to look at."""
     yield from _in_the_open(settings)
     yield from _swallowed(settings)
+    yield from _never_reached(settings)
     for name, source in settings.sources.items():
         yield from _too_short(name, source)
 
@@ -33,6 +34,26 @@ def _in_the_open(settings: Settings) -> Iterator[Conflict]:
             "only where the network itself is encrypted, as in a service mesh."
         )
         yield Conflict(("server", "host"), "plain-tokens", cause, cure)
+
+
+def _never_reached(settings: Settings) -> Iterator[Conflict]:
+    """A bound that another one keeps from ever being reached."""
+    cache: Any = settings.cache
+    whole = getattr(cache, "max_bytes", None)
+    if whole is not None and cache.max_document > whole:
+        cause = f"A document of {size_text(cache.max_document)} has no room in {size_text(whole)} (`cache.max_bytes`)."
+        yield Conflict(("cache", "max_document"), "bounds", cause, "Raise `cache.max_bytes`, or lower this one.")
+    spool = settings.spool
+    if spool.memory > spool.max_bytes:
+        cause = (
+            f"Nothing of {size_text(spool.memory)} can wait where {size_text(spool.max_bytes)} may (`spool.max_bytes`)."
+        )
+        yield Conflict(("spool", "memory"), "bounds", cause, "Raise `spool.max_bytes`, or lower this one.")
+    limits = settings.server.limits
+    if limits.max_connections_per_peer is not None and limits.max_connections_per_peer > limits.max_connections:
+        cause = f"No address can have {limits.max_connections_per_peer} of {limits.max_connections} connections."
+        cure = "Raise `server.limits.max_connections`, or lower this one."
+        yield Conflict(("server", "limits", "max_connections_per_peer"), "bounds", cause, cure)
 
 
 def _swallowed(settings: Settings) -> Iterator[Conflict]:
