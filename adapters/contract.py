@@ -184,6 +184,11 @@ def _unguarded(name: str) -> Guard:
     return nullcontext
 
 
+def _no_trace() -> str | None:
+    """Nobody makes a trace."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """What the gateway lends to an adapter for its life.
@@ -194,6 +199,9 @@ class Services:
     `endpoint` gives the guard of one server by its name. An archive of one server needs none, the gateway watches over it as
     a whole. An adapter that asks several takes one for each in its `__init__`, so that a server that is away does not stop
     calls to the others. Names go into log lines and metrics: short, and none of a person or a document.
+
+    `traceparent` gives the header of this name (https://www.w3.org/TR/trace-context/) for what is asked over HTTP on behalf of
+    the request that is being served; None where no trace is made.
     """
 
     executor: Executor
@@ -201,6 +209,7 @@ class Services:
     clock: Callable[[], float]
     open_timeout: float | None = None
     endpoint: Callable[[str], Guard] = _unguarded
+    traceparent: Callable[[], str | None] = _no_trace
 
     async def call(self, function: Callable[..., Result], /, *arguments: Any) -> Result:
         """Run a blocking `function` on this source's executor (C10)."""

@@ -17,7 +17,7 @@ from contextlib import AsyncExitStack
 
 from gateway.admin import Admin
 from gateway.composing import opened, watch
-from gateway.entrance import make_door, opened_certificate, opened_listener, watched_expiries
+from gateway.entrance import make_door, opened_certificate, opened_listener, opened_tracing, watched_expiries
 from gateway.keyfile import read_key
 from gateway.listener import Allowance, Listener, listening_on
 from gateway.marked_yaml import dotted
@@ -45,9 +45,7 @@ async def run(settings: Settings, telemetry: Telemetry, announce: Callable[[str]
             "the configuration is doubtful", detail=f"{dotted(doubt.path)}: {doubt.cause} {doubt.cure}"
         )
     async with AsyncExitStack() as stack:
-        observed = Observed(telemetry, Meters(telemetry.log))
-        observed.heartbeat.start()
-        stack.callback(observed.heartbeat.stop)
+        observed = _observed(stack, telemetry)
         admin_side = Admin(observed)
         admin_server = HttpServer(admin_side, keepalive=settings.server.limits.keep_alive)
         admin_sockets = await listening_on(settings.admin.host, settings.admin.port)
@@ -71,7 +69,9 @@ async def run(settings: Settings, telemetry: Telemetry, announce: Callable[[str]
         )
         observed.authentication = authentication
         door = make_door(settings, authentication, telemetry.log)
-        pipeline = observed.pipeline = Pipeline(gateway.handlers, telemetry, door, observed.meters.requests)
+        observed.traces = await opened_tracing(stack, settings, telemetry.log)
+        seen = (observed.meters.requests, observed.traces)
+        pipeline = observed.pipeline = Pipeline(gateway.handlers, telemetry, door, *seen)
         limits = settings.server.limits
         server = HttpServer(pipeline, keepalive=limits.keep_alive, header_timeout=limits.header_timeout)
         public = observed.listener = _listening(
@@ -95,6 +95,14 @@ async def run(settings: Settings, telemetry: Telemetry, announce: Callable[[str]
         cut_off = pipeline.in_flight
         await server.shutdown(1.0)
         telemetry.log.info("stopped", open=cut_off)
+
+
+def _observed(stack: AsyncExitStack, telemetry: Telemetry) -> Observed:
+    """What is looked at from outside, its pulse measured."""
+    observed = Observed(telemetry, Meters(telemetry.log))
+    observed.heartbeat.start()
+    stack.callback(observed.heartbeat.stop)
+    return observed
 
 
 def _listening(stack: AsyncExitStack, server: HttpServer, listener: Listener) -> Listener:

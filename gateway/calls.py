@@ -80,10 +80,12 @@ class Call:
         "parameters",
         "reply",
         "request_id",
+        "secure",
         "sent",
         "source",
         "standing",
         "status",
+        "trace_id",
         "wishes",
     )
 
@@ -116,6 +118,8 @@ class Call:
         self.source: str | None = None
         self.cache: str | None = None
         self.reply: Reply | None = None
+        self.trace_id: str | None = None
+        self.secure = request.secure
         self.status = 0
         self.first_byte_at = self.ended_at = 0.0
         self.sent = 0
@@ -191,6 +195,8 @@ class Call:
         first_byte = self.first_byte
         if first_byte is not None:
             line["first_byte_ms"] = round(first_byte * 1000, 3)
+        if self.trace_id is not None:
+            line["trace_id"] = self.trace_id
         if interaction.version is not None:
             line["base"] = interaction.version.name
         if self.correlation_id is not None:

@@ -26,6 +26,7 @@ from gateway.settings.server import ServerSettings
 
 if TYPE_CHECKING:
     from gateway.renewal import Renewal
+    from gateway.tracing import Traces
 
 
 def make_door(settings: Settings, authentication: Authentication | None, log: Any) -> Door:
@@ -88,6 +89,18 @@ async def opened_certificate(stack: AsyncExitStack, settings: Settings, log: Any
     stack.callback(renewal.close)
     await renewal.load()
     return renewal
+
+
+async def opened_tracing(stack: AsyncExitStack, settings: Settings, log: Any) -> Traces | None:
+    """What makes traces; None where nobody takes them."""
+    if settings.tracing.endpoint is None:
+        return None
+    # A gateway without a receiver of traces needs neither the extra nor its memory.
+    from gateway.tracing import Traces
+
+    traces = Traces(settings.tracing, log)
+    stack.push_async_callback(traces.close)
+    return traces
 
 
 def watched_expiries(stack: AsyncExitStack, settings: Settings) -> Expiries:

@@ -648,14 +648,9 @@ class Problem(Exception):
         self.detail_name = detail_name if detail_name in NAMES else None
 
 
-def entry_for(kind: type[archive.AdapterError]) -> Entry:
-    """The row of this class of errors: that of the nearest class of its MRO."""
-    return next(_BY_ERROR[one] for one in kind.__mro__ if one in _BY_ERROR)
-
-
 def problem_for(error: archive.AdapterError) -> Problem:
     """The problem that an archive's error becomes, the nearest class of its MRO deciding; `error` is its cause."""
-    entry = entry_for(type(error))
+    entry = next(_BY_ERROR[kind] for kind in type(error).__mro__ if kind in _BY_ERROR)
     headers = {}
     if isinstance(error, archive.SpanNotSatisfiable):
         headers["Content-Range"] = f"bytes */{error.size}"

@@ -33,6 +33,7 @@ from gateway.routing import Location, Router, Withdrawn
 from gateway.security.locating import locate
 from gateway.security.policy import Access
 from gateway.security.rules import Judgement
+from gateway.timeline import stage
 
 ATTEMPTS = 2
 """How often a document is opened when the archive says it changed between the look and the open."""
@@ -70,7 +71,8 @@ class Handlers:
         if interaction.kind is Kind.CAPABILITIES:
             return await self._metadata(asked, call)
         try:
-            location = await self._located(asked, call)
+            with stage("route"):
+                location = await self._located(asked, call)
             return await self._read(request, asked, location, call)
         except (NotFound, InvalidLocator) as error:
             if isinstance(error, Remembered):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gateway.source import Source
     from gateway.spool import Spool
     from gateway.telemetry import Telemetry
+    from gateway.tracing import Traces
 
 
 @dataclass(slots=True)
@@ -74,6 +75,7 @@ class Observed:
     audit: Trail | None = None
     authentication: Authentication | None = None
     certificates: Expiries | None = None
+    traces: Traces | None = None
 
     def states(self) -> dict[str, str]:
         """One word for each source: that of its status, `away` also when it did not answer when it was last asked."""

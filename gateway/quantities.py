@@ -91,6 +91,16 @@ def _header_value(value: str) -> str:
     return value
 
 
+def _peer(value: str) -> str:
+    if value != "unix":
+        try:
+            ipaddress.ip_network(value)
+        except ValueError:
+            cure = "Write an address as in 10.0.0.7, a network as in 10.0.0.0/24, or `unix` for the Unix socket."
+            raise wrong("peer", "This is not an address or a network.", cure) from None
+    return value
+
+
 def _host(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9.:_-]{1,253}", value, re.ASCII):
         raise wrong(
@@ -167,3 +177,5 @@ HeaderValue = Annotated[str, AfterValidator(_header_value)]
 
 SourceName = Annotated[str, AfterValidator(_source_name)]
 """The name of a configured archive."""
+Peer = Annotated[str, AfterValidator(_peer)]
+"""Somebody at the other end of a connection: an address, a network, or `unix`."""

@@ -17,6 +17,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from adapters.errors import AdapterError
 from gateway import errors
+from gateway.account import Account
 from gateway.calls import Call, new_request_id
 from gateway.delivery import Aborted, Interrupted, reset
 from gateway.errors import Problem, problem_for
@@ -24,12 +25,12 @@ from gateway.fhir import outcome
 from gateway.handlers import Handlers
 from gateway.metrics.tallies import Requests
 from gateway.protocol import negotiation
-from gateway.protocol.interactions import Kind
 from gateway.reply import common_headers, fhir_headers
 from gateway.routing import Withdrawn
 from gateway.security.authentication import check_scopes
 from gateway.security.door import Door
 from gateway.telemetry import Telemetry
+from gateway.timeline import Tracing, stage
 
 MAX_LINE = 8190
 MAX_FIELD = 16_384
@@ -57,10 +58,15 @@ class Pipeline:
     """What happens around every request of the public listener."""
 
     def __init__(
-        self, handlers: Handlers, telemetry: Telemetry, door: Door | None = None, requests: Requests | None = None
+        self,
+        handlers: Handlers,
+        telemetry: Telemetry,
+        door: Door | None = None,
+        requests: Requests | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         """Without a `door` everybody is let in, as often as they like. `requests` counts what came of them."""
-        self._requests = requests or Requests()
+        self._account = Account(telemetry, requests or Requests(), tracing, handlers.adapters)
         self._handlers = handlers
         self._telemetry = telemetry
         self._door = door or Door()
@@ -81,6 +87,7 @@ class Pipeline:
             call.standing = {**call.standing, "Connection": "close"}
             request.protocol.close()
         self.in_flight += 1
+        timeline = self._account.begin(request, call)
         try:
             response = await self._answered(request, call)
             call.status = response.status
@@ -98,8 +105,7 @@ class Pipeline:
             self.in_flight -= 1
             call.end()
             handlers.audit.ended(call)
-            self._requests.ended(call)
-            self._log(call)
+            self._account.end(call, timeline)
         return response
 
     async def _answered(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
@@ -109,8 +115,7 @@ class Pipeline:
             if preflight is not None:
                 response = self._empty(preflight, call)
             else:
-                call.identity = await self._door.admit(request, call.interaction)
-                check_scopes(call.identity, call.interaction)
+                await self._let_in(request, call)
                 response = await self._handlers.answer(request, call)
         except (Aborted, asyncio.CancelledError):
             raise
@@ -125,6 +130,12 @@ class Pipeline:
         call.sending()
         await self._handlers.delivery.finish(request, response)
         return response
+
+    async def _let_in(self, request: web.BaseRequest, call: Call) -> None:
+        """Find out who asks, and whether they may. Raises `Problem`."""
+        with stage("authorise"):
+            call.identity = await self._door.admit(request, call.interaction)
+            check_scopes(call.identity, call.interaction)
 
     def _empty(self, headers: dict[str, str], call: Call) -> web.StreamResponse:
         """The answer to a preflight."""
@@ -173,26 +184,13 @@ class Pipeline:
             response.force_close()
         return response
 
-    def _log(self, call: Call) -> None:
-        entry = call.entry
-        telemetry = self._telemetry
-        hashed = telemetry.document(call.interaction.id) if call.interaction.kind in _NAMES_A_DOCUMENT else None
-        if entry is None or entry is errors.ENDED_BY_READER or (isinstance(entry, errors.Entry) and entry.status < 500):
-            level = "info"
-        else:
-            level = "error" if entry.alert else "warning"
-        caller = telemetry.caller(call.identity.client) if call.identity.method != "none" else None
-        telemetry.request(level, call.fields(hashed, caller, self._handlers.adapters))
-
     def refuse_unparsed(self, error: BaseException | None) -> web.Response:
         """The answer to bytes that are no HTTP request: nothing of them is repeated, in the body or in the log."""
         entry = errors.MALFORMED_REQUEST
         if isinstance(error, LineTooLong):
             entry = errors.ADDRESS_TOO_LONG if error.args[1] == MAX_LINE else errors.HEADERS_TOO_LARGE
         request_id = new_request_id()
-        line = {"request_id": request_id, "status": entry.status, "code": entry.code, "outcome": "refused"}
-        self._telemetry.request("info", line)
-        self._requests.unparsed(entry.status)
+        self._account.unparsed(entry, request_id)
         return self._plain(entry, request_id)
 
     def refuse_failed(self, error: BaseException | None) -> web.Response:
@@ -225,9 +223,6 @@ class Pipeline:
         response = web.Response(status=entry.status, headers=headers, body=body)
         response.force_close()
         return response
-
-
-_NAMES_A_DOCUMENT = (Kind.READ, Kind.VREAD)
 
 
 class _Connection(RequestHandler):

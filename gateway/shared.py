@@ -25,6 +25,7 @@ from gateway.missing import Missing
 from gateway.protocol import cache_status
 from gateway.source import Source
 from gateway.spool import Spool, SpoolEntry
+from gateway.timeline import stage
 from gateway.together import Together
 
 
@@ -86,7 +87,10 @@ class SharedReads:
     # --- stored copies -------------------------------------------------------------------------------------------
 
     async def look(self, key: Key) -> Look:
-        return await self.cache.look(key) if self.keeps else NOTHING
+        if not self.keeps:
+            return NOTHING
+        with stage("cache"):
+            return await self.cache.look(key)
 
     async def judged(
         self, key: Key, look: Look, hit: Hit, known: Descriptor | None

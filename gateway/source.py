@@ -33,6 +33,7 @@ from gateway.errors import Wedged
 from gateway.metrics.tallies import SourceMeter
 from gateway.opened import Checked, Opened
 from gateway.source_status import LastError, SourceStatus, State
+from gateway.timeline import stage, traceparent
 from gateway.workers import Workers
 
 __all__ = ["Limits", "Source", "services"]
@@ -243,7 +244,8 @@ class _Opening:
         source.open_count += 1
         began = time.perf_counter()
         try:
-            content = await admission.reach(self._enter)
+            with stage("open"):
+                content = await admission.reach(self._enter)
         except BaseException as error:
             self._context = None
             source.meter.ended("open", began, error)
@@ -300,5 +302,5 @@ class _Opening:
 def services(workers: Workers, log: Any, limits: Limits | None = None, admission: Admission | None = None) -> Services:
     """What an adapter of this gateway is lent; `limits` and `admission` are those of its source."""
     open_timeout = None if limits is None else limits.open_timeout
-    lent = Services(workers, log, time.monotonic, open_timeout)
+    lent = Services(workers, log, time.monotonic, open_timeout, traceparent=traceparent)
     return lent if admission is None else replace(lent, endpoint=admission.endpoint)

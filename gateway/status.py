@@ -14,17 +14,16 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from adapters.errors import AdapterError
 from gateway import __version__
-from gateway.errors import entry_for
+from gateway.errors import TABLE
 from gateway.metrics.readings import PATIENCE
-from gateway.metrics.tallies import Meters, SourceMeter
+from gateway.metrics.tallies import Meters
+from gateway.source_status import EndpointStatus, LastError
 
 if TYPE_CHECKING:
     from gateway.cache import Cache
     from gateway.observed import ConfigState, Observed
     from gateway.source import Source
-    from gateway.source_status import EndpointStatus
 
 USED = ("hit", "stale")
 ASKED = ("miss", "collapsed", "outdated")
@@ -76,18 +75,21 @@ def _requests(observed: Observed) -> dict[str, Any]:
 
 
 def _source(source: Source, observed: Observed, state: str) -> dict[str, Any]:
-    meter, standing = observed.meters.of(source.name), source.status()
-    failure = observed.failures.get(source.name)
-    last = meter.last
+    standing, meter = source.status(), observed.meters.of(source.name)
+    failure, latency = observed.failures.get(source.name), standing.latency
+    now = standing.error if failure is None else LastError.of(failure)
     return {
         "state": state,
-        "error": None if failure is None else explained(type(failure), failure.detail),
-        "last_error": None if last is None else explained(last.kind, last.detail) | {"at": moment(last.at)},
+        "error": None if state == "ok" or now is None else _explained(now),
+        "last_error": None
+        if standing.error is None
+        else _explained(standing.error) | {"at": moment(standing.error.at)},
         "in_flight": standing.open,
         "limit": standing.max_open,
         "queued": standing.queued,
+        "queue_limit": standing.max_queued,
         "threads": {"all": standing.threads, "busy": standing.threads_busy, "hung": standing.threads_hung},
-        "latency_ms": latencies(meter),
+        "latency_ms": {"p50": _ms(latency.median), "p99": _ms(latency.p99)} if latency.samples else None,
         "failed": meter.errors.total(),
         "rejected": {reason: count for reason, count in standing.rejected.items() if count},
         "retries": standing.retries,
@@ -96,33 +98,25 @@ def _source(source: Source, observed: Observed, state: str) -> dict[str, Any]:
     }
 
 
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 2)
+
+
 def _endpoint(endpoint: EndpointStatus) -> dict[str, Any]:
-    error = endpoint.error
     return {
         "name": endpoint.name,
         "circuit": endpoint.circuit,
         "failures": endpoint.failures,
         "opened": endpoint.opened,
         "retry_in_seconds": None if endpoint.retry_in is None else round(endpoint.retry_in, 1),
-        "error": None
-        if error is None
-        else {"code": error.code, "detail": error.detail, "cure": error.cure, "at": moment(error.at)},
+        "error": None if endpoint.error is None else _explained(endpoint.error),
     }
 
 
-def explained(kind: type[AdapterError], detail: str) -> dict[str, str]:
+def _explained(error: LastError) -> dict[str, str]:
     """An archive's error with its code and its cure."""
-    entry = entry_for(kind)
-    return {"code": entry.code, "title": entry.title, "detail": detail, "cure": entry.cure}
-
-
-def latencies(meter: SourceMeter) -> dict[str, float] | None:
-    """How long the last documents took to open, in milliseconds; None when there were none."""
-    recent = sorted(meter.recent)
-    if not recent:
-        return None
-    at = {"p50": 0.5, "p95": 0.95, "max": 1.0}
-    return {name: round(recent[min(len(recent) - 1, int(len(recent) * part))] * 1000, 2) for name, part in at.items()}
+    row = TABLE[error.code]
+    return {"code": row.code, "title": row.title, "detail": error.detail, "cure": error.cure}
 
 
 def hit_ratio(meters: Meters, source: str) -> float | None:

@@ -31,7 +31,7 @@ KEYS = frozenset(
         # the service and its sources
         "adapter", "address", "admin", "version", "detail", "cause", "error", "count", "dropped", "rows", "seconds",
         "reason", "problems", "line", "column", "open", "limit", "state", "signal", "pid", "file_system",
-        "endpoint", "quirk", "client", "operation",
+        "endpoint", "quirk", "client", "operation", "trace_id",
     }
 )  # fmt: skip
 """Every key that a log line may carry. None of them holds an id, a locator, a title, a name or a query string."""

@@ -141,6 +141,9 @@ class SoapService:
         headers = {"Content-Type": sent.content_type}
         if sent.soap_action is not None:
             headers["SOAPAction"] = sent.soap_action
+        parent = self._services.traceparent()
+        if parent is not None:
+            headers["traceparent"] = parent
         response: aiohttp.ClientResponse | None = None
         connection = None
         try:

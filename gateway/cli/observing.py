@@ -104,7 +104,7 @@ def _sources(sources: Mapping[str, Mapping[str, Any]]) -> Table:
     from rich.text import Text
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for title in ("source", "state", "open", "waiting", "median", "95 %", "failed", "cache"):
+    for title in ("source", "state", "open", "waiting", "median", "99 %", "failed", "cache"):
         table.add_column(title, no_wrap=True)
     for name, facts in sources.items():
         latency = facts.get("latency_ms") or {}
@@ -114,7 +114,7 @@ def _sources(sources: Mapping[str, Mapping[str, Any]]) -> Table:
             Text(facts["state"], style=_colour(facts["state"])),
             f"{facts['in_flight']}/{facts['limit']}",
             str(facts.get("queued", "")),
-            *(f"{latency[part]:g} ms" if part in latency else "" for part in ("p50", "p95")),
+            *(f"{latency[part]:g} ms" if part in latency else "" for part in ("p50", "p99")),
             str(facts["failed"]),
             "" if ratio is None else f"{ratio:.0%}",
         )

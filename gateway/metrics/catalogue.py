@@ -50,6 +50,7 @@ FAULTS = {
     "Unavailable": "unavailable",
     "Busy": "busy",
     "Wedged": "wedged",
+    "Resting": "resting",
     "TimedOut": "timed_out",
     "Changed": "changed",
     "Ambiguous": "ambiguous",

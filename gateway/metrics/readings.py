@@ -171,6 +171,8 @@ def _service(observed: Observed) -> Iterator[Reading]:
     yield "gateway_config_last_reload_success_timestamp_seconds", (), config.loaded
     yield "gateway_event_loop_lag_seconds", (), observed.heartbeat.lag
     yield "gateway_log_lines_dropped_total", (), observed.telemetry.writer.lost
+    if observed.traces is not None:
+        yield "gateway_trace_spans_dropped_total", (), observed.traces.dropped
     yield "gateway_ready", (), 1.0 if observed.ready else 0.0
     yield "gateway_build_info", (__version__, platform.python_version()), 1.0
     yield "gateway_start_time_seconds", (), observed.began

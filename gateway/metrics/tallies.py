@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections import Counter, deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 from adapters.errors import AdapterError, InvalidLocator, NotFound, SpanNotSatisfiable
 from gateway import errors
@@ -89,31 +89,17 @@ class Requests:
 ANSWERS = (NotFound, InvalidLocator, SpanNotSatisfiable)
 """What an archive says of a document is an answer, not a failure."""
 
-LOOKED_BACK = 256
-"""Operations of which the status page tells how long they took."""
-
-
-class Failure(NamedTuple):
-    """What went wrong last; `at` is in seconds since 1970, `detail` holds no patient data (C12)."""
-
-    kind: type[AdapterError]
-    detail: str
-    at: float
-
 
 class SourceMeter:
     """What came of the operations of one archive. Kept by name: it outlives the source that a reload replaces."""
 
-    __slots__ = ("_log", "errors", "filled", "last", "operations", "recent")
+    __slots__ = ("_log", "errors", "filled", "operations")
 
     def __init__(self, log: Any = None) -> None:
         """`log` is told of every failure, at the level debug."""
         self._log = log
-        self.recent: deque[float] = deque(maxlen=LOOKED_BACK)
-        """How long the last documents took to open, in seconds."""
         self.operations: dict[str, Histogram] = {}
         self.errors: Counter[type[BaseException]] = Counter()
-        self.last: Failure | None = None
         self.filled = 0
         """Bytes read for all who ask."""
 
@@ -134,19 +120,14 @@ class SourceMeter:
         if found is None:
             found = self.operations[operation] = Histogram()
         found.observe(seconds)
-        if operation == "open":
-            self.recent.append(seconds)
 
     def failed(self, error: BaseException, operation: str = "read") -> None:
         """An operation of the archive failed, whatever became of the request that it was for."""
         self.errors[type(error)] += 1
-        if isinstance(error, AdapterError):
-            # Not the error itself: it holds on to everything that it came through.
-            self.last = Failure(type(error), error.detail, time.time())
-            if self._log is not None:
-                self._log.debug(
-                    "archive operation failed", operation=operation, error=type(error).__name__, detail=error.detail
-                )
+        if self._log is not None and isinstance(error, AdapterError):
+            self._log.debug(
+                "archive operation failed", operation=operation, error=type(error).__name__, detail=error.detail
+            )
 
 
 class Timed:

@@ -51,6 +51,7 @@ from gateway.settings.sealing import completed
 from gateway.settings.section import Section
 from gateway.settings.server import ServerSettings
 from gateway.settings.shape import AdapterOptions, adapter_class
+from gateway.settings.tracing import TracingSettings
 
 
 def _rules_model() -> type[BaseModel]:
@@ -286,6 +287,7 @@ class Settings(Section):
     cache: Caching = Field(default=NoCaching(), description="Where documents are kept for the next reader.")
     audit: AuditSettings = Field(default=AuditSettings(), description="The trail of who read what.")
     admin: AdminSettings = Field(default=AdminSettings(), description="The listener for probes.")
+    tracing: TracingSettings = Field(default=TracingSettings(), description="Traces for OpenTelemetry.")
     spool: SpoolSettings = Field(default=SpoolSettings(), description="Temporary files.")
     log: LogSettings = Field(default=LogSettings(), description="Log lines.")
     sources: dict[SourceName, SourceSettings] = Field(

@@ -5,13 +5,12 @@ Declarations and judgement on values alone. What they mean is `gateway.security.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from gateway.quantities import wrong
+from gateway.quantities import Peer, wrong
 from gateway.settings.section import Section
 
 
@@ -23,16 +22,6 @@ def _name(value: str) -> str:
         return f"URI:{rest}"
     cause = "This is not a subject alternative name that a client can be known by."
     raise wrong("san", cause, "Write DNS:host.name or URI:scheme:rest in full; there are no wildcards.")
-
-
-def _peer(value: str) -> str:
-    if value != "unix":
-        try:
-            ipaddress.ip_network(value)
-        except ValueError:
-            cure = "Write an address as in 10.0.0.7, a network as in 10.0.0.0/24, or `unix` for the Unix socket."
-            raise wrong("peer", "This is not an address or a network.", cure) from None
-    return value
 
 
 class CertifiedClient(Section):
@@ -57,7 +46,7 @@ class CertifiedClient(Section):
 class ForwardedCertificates(Section):
     """Client certificates that a proxy in front checked and hands on in a header."""
 
-    peers: tuple[Annotated[str, AfterValidator(_peer)], ...] = Field(
+    peers: tuple[Peer, ...] = Field(
         min_length=1,
         description="The proxies that are believed: addresses, networks, or `unix` for the Unix socket. From anybody else the "
         "header means nothing.",

@@ -67,6 +67,7 @@ CONTRACT = ("=adapters", "adapters.contract", "adapters.errors")
 """What the rest of the product may know of adapters."""
 
 HTTP_ROOMS = (
+    "account",
     "admin",
     "app",
     "audit.fhir_feed",
@@ -168,6 +169,7 @@ RULES = (
     home("redis", "gateway.cache.redis", "gateway.cache.redis_*"),
     home("hiredis", "gateway.cache.redis_*"),
     home("structlog", "gateway.telemetry"),
+    home("opentelemetry", "gateway.tracing"),
     home("prometheus_client", "gateway.metrics.exposition"),
     home("fhir", "gateway.fhir"),
     home("fhir_core", "gateway.fhir"),

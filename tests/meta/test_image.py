@@ -178,7 +178,7 @@ def unlocked(name: str, demands: list[Requirement]) -> list[str]:
 
 
 LOCKED = {
-    "runtime.txt": wanted("smb"),
+    "runtime.txt": wanted("smb", "otel"),
     "build.txt": [Requirement(line) for line in PROJECT_FILE["build-system"]["requires"]],
 }
 

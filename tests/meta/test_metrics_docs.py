@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from adapters.errors import AdapterError, OptionError
+from gateway import errors
 from gateway.cache import redis_faults
 from gateway.metrics import catalogue
 from gateway.metrics.catalogue import METRICS, NAMES, Metric, values
 from gateway.metrics.page import page
+from gateway.metrics.tallies import ANSWERS
 
 PROJECT = Path(__file__).parents[2]
 
@@ -35,6 +38,14 @@ def test_no_metric_is_declared_twice() -> None:
     assert Counter(metric.name for metric in METRICS).most_common(1)[0][1] == 1
     assert {"gateway_requests_total", "gateway_ttfb_seconds_bucket", "gateway_ttfb_seconds_count"} <= NAMES
     assert "gateway_ttfb_seconds" not in NAMES, "a query of a histogram names one of its parts"
+
+
+def test_every_failure_of_an_archive_has_its_word() -> None:
+    """All classes that may cross the border, but for answers and for what is said at the start alone."""
+    kinds = {
+        kind for kind in errors._BY_ERROR if not issubclass(kind, (*ANSWERS, OptionError)) and kind is not AdapterError
+    }
+    assert {kind.__name__ for kind in kinds} == catalogue.FAULTS.keys()
 
 
 def test_every_fault_of_redis_has_its_word() -> None:
