@@ -32,10 +32,11 @@ from gateway.cache import (
 )
 from gateway.cache import redis_faults as faults
 from gateway.cache.redis_diagnosis import Diagnosis, diagnosed
-from gateway.cache.redis_entry import Draft, Place, RedisHit, clear, expiry, write
+from gateway.cache.redis_entry import Draft, Place, RedisHit, Room, clear, expiry, write
 from gateway.cache.redis_faults import Fault
 from gateway.cache.redis_generations import Generations, Tokens, found
 from gateway.cache.redis_link import Deadlines, Link
+from gateway.cache.redis_questions import LookUp, LookUps
 from gateway.cache.redis_scripts import CLAIM, RELEASE
 from gateway.cache.redis_servers import Cluster, Dialler, OneServer, Servers, dialler, facts
 from gateway.cache.sealing import Keyring, chunk_count
@@ -74,6 +75,8 @@ class RedisCache(Cache):
         self._namespace = settings.namespace
         self._holder = secrets.token_hex(16)
         self._turns = asyncio.Semaphore(WRITERS)
+        self._room = Room()
+        self._look_ups = LookUps(self._look_up)
         self._opened = False
         self._dialler: Dialler
         self._servers: Servers
@@ -125,30 +128,29 @@ class RedisCache(Cache):
         return look
 
     async def _look(self, key: Key) -> Look:
-        names = self._keyring.names(key)
-        token_key, tokens_of = self._generations.question(key)
-        entries = [self._entry(name) for name in names]
-        asked = [(entry, ("HMGET", entry, "m", 0)) for entry in entries]
+        asked = self._look_ups.about(key)
         try:
-            # The tokens are read behind the entry: one that was put before a purge is not seen with tokens after it.
-            replies, run = await self._servers.ask(*asked, (token_key, tokens_of))
+            replies, run = await self._servers.ask(asked)
         except Fault as fault:
             if fault.kind == faults.WRONG_TYPE:
-                self._damaged(*entries, token_key)
+                self._damaged(*asked.entries, asked.tokens_at)
             raise
         tokens = self._generations.answer(replies.pop(), run)
         if tokens is None:
             tokens = await self._generations.begin(key, run)
             return Look(None, None if tokens is None else _Ticket(tokens))
-        for name, reply in zip(names, replies, strict=True):
-            hit = self._hit(name, reply, tokens)
+        for name, entry, reply in zip(asked.names, asked.entries, replies, strict=True):
+            hit = self._hit(name, entry, reply, tokens)
             if hit is not None:
                 return Look(hit, _Ticket(tokens))
         return Look(None, _Ticket(tokens))
 
-    def _hit(self, name: str, reply: Any, tokens: Tokens) -> RedisHit | None:
+    def _look_up(self, key: Key) -> LookUp:
+        names = self._keyring.names(key)
+        return LookUp(names, [self._entry(name) for name in names], self._generations.question(key))
+
+    def _hit(self, name: str, entry: str, reply: Any, tokens: Tokens) -> RedisHit | None:
         """The entry in a reply, if there is one and it counts."""
-        entry = self._entry(name)
         try:
             head, sealed = reply
             if head is None:
@@ -161,7 +163,9 @@ class RedisCache(Cache):
             self._damaged(entry)
             return None
         place = Place(self._servers.link(entry), entry, head)
-        return RedisHit(record, sealer, place, first, damaged=partial(self._damaged, entry), fault=self._note)
+        return RedisHit(
+            record, sealer, place, first, self._room, damaged=partial(self._damaged, entry), fault=self._note
+        )
 
     # --- writing ---------------------------------------------------------------------------------------------------
 

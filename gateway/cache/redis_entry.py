@@ -4,7 +4,8 @@ Field `m` is the sealed head, fields `0`, `1`, ... are the sealed chunks. It is 
 itself after two minutes, and gets its real name in one step when every field is there (`redis_scripts.COMMIT`).
 
 Reading fetches the head with every chunk: an entry that was replaced meanwhile is not mistaken for a damaged one. A reader
-has one chunk on its way while it works on another, and one that stands still holds no connection.
+has one chunk on its way while it works on another, unless many read at the same time: then one works while others wait, and
+nothing is gained by holding more. One that stands still holds no connection.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ STAGING_SECONDS = 120
 AHEAD = 1
 """Chunks on their way while a reader works on one."""
 
+AHEAD_OF_ALL = 8
+"""Chunks on their way, or waiting for readers that stand still, ahead of all readers together: about 2 MiB."""
+
 STILL = 0.5
 """Seconds after which a reader that still works on one is not read ahead for any more."""
 
@@ -49,8 +53,20 @@ class Place:
     head: bytes
 
 
+class Room:
+    """How many more chunks may be read ahead, by whoever comes first."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = AHEAD_OF_ALL
+
+
 class RedisHit(Hit):
-    """An entry that was found. `first` is its first chunk; `damaged` and `fault` are told what went wrong in mid-body."""
+    """An entry that was found. `first` is its first chunk; `damaged` and `fault` are told what went wrong in mid-body.
+
+    `room` is shared by all that read at the same time.
+    """
 
     def __init__(
         self,
@@ -58,6 +74,7 @@ class RedisHit(Hit):
         sealer: Sealer,
         place: Place,
         first: bytes,
+        room: Room,
         *,
         damaged: Callable[[], None],
         fault: Callable[[Fault], None],
@@ -65,6 +82,7 @@ class RedisHit(Hit):
         self.record = record
         self._sealer = sealer
         self._place = place
+        self._room = room
         self._damaged = damaged
         self._fault = fault
         self._count = chunk_count(record.size)
@@ -87,8 +105,8 @@ class RedisHit(Hit):
             while self._read_ahead(ahead, wanted):
                 if self._closed:
                     raise Broken("the entry was closed")
-                piece = [await self._piece(ahead.popleft(), span.start, stop)]
-                still = loop.call_later(STILL, _drop, ahead)
+                piece = [await self._piece(self._due(ahead.popleft()), span.start, stop)]
+                still = loop.call_later(STILL, self._drop, ahead)
                 # Not held here meanwhile: its reader may only need it in another form.
                 yield piece.pop()
                 still.cancel()
@@ -96,13 +114,31 @@ class RedisHit(Hit):
             self._fault(fault)
             raise Broken(f"Redis went away ({fault.kind})") from None
         finally:
-            _drop(ahead)
+            self._drop(ahead)
 
     def _read_ahead(self, ahead: deque[_Asked], wanted: Iterator[int]) -> bool:
         """Ask for the next chunk and those behind it; whether there is one."""
-        while len(ahead) <= AHEAD and (number := next(wanted, None)) is not None:
-            ahead.append(_Asked(number, self._ask(number)))
+        while not ahead or (len(ahead) <= AHEAD and self._room.left):
+            number = next(wanted, None)
+            if number is None:
+                break
+            asked = _Asked(number, self._ask(number), early=bool(ahead))
+            self._room.left -= asked.early
+            ahead.append(asked)
         return bool(ahead)
+
+    def _due(self, asked: _Asked) -> _Asked:
+        """A chunk that is not read ahead any more."""
+        self._room.left += asked.early
+        asked.early = False
+        return asked
+
+    def _drop(self, ahead: Iterable[_Asked]) -> None:
+        """Give up what was asked for: whoever still wants it asks again."""
+        for asked in ahead:
+            answer, self._due(asked).answer = asked.answer, None
+            if isinstance(answer, asyncio.Future):
+                answer.cancel()
 
     async def _piece(self, asked: _Asked, start: int, stop: int) -> bytes:
         """The bytes of a chunk that lie between `start` and `stop`."""
@@ -136,18 +172,11 @@ class RedisHit(Hit):
 
 @dataclass(slots=True, eq=False)
 class _Asked:
-    """A chunk that was asked for; `answer` is None where it was given up again."""
+    """A chunk that was asked for; `answer` is None where it was given up again. `early` is whether it takes `Room`."""
 
     number: int
     answer: asyncio.Future[Call] | bytes | None
-
-
-def _drop(ahead: Iterable[_Asked]) -> None:
-    """Give up what was asked for: whoever still wants it asks again."""
-    for asked in ahead:
-        if isinstance(asked.answer, asyncio.Future):
-            asked.answer.cancel()
-        asked.answer = None
+    early: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from gateway.cache import Key, PurgePending, Scope, redis_faults
 from gateway.cache.redis_faults import Fault
 from gateway.cache.redis_lane import Command
 from gateway.cache.redis_link import Link
+from gateway.cache.redis_questions import Question
 from gateway.cache.redis_scripts import TOKENS
 from gateway.cache.redis_servers import Servers
 
@@ -84,7 +85,7 @@ class Generations:
 
     async def current(self, key: Key) -> Tokens | None:
         """The tokens that hold now. Raises `Fault`."""
-        replies, run = await self._servers.ask(self.question(key))
+        replies, run = await self._servers.ask(Question([self.question(key)]))
         return self.answer(replies[0], run)
 
     async def begin(self, key: Key, run: str) -> Tokens | None:

@@ -40,12 +40,28 @@ Command = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """Commands as they go out, and how many they are. May be sent again and again."""
+
+    packed: bytes
+    count: int
+
+
+def packed(*commands: Command) -> Batch:
+    """Commands that are to be sent together."""
+    return Batch(b"".join([hiredis.pack_command(command) for command in commands]), len(commands))
+
+
+@dataclass(frozen=True, slots=True)
 class Connected:
     """A connection that was set up. `run` is the server's run id; `keep` has to live as long as the transport."""
 
     transport: asyncio.Transport
     run: str
     keep: object = None
+
+
+_PING = packed(("PING",))
 
 
 class Call:
@@ -58,13 +74,13 @@ class Call:
 
     def __init__(
         self,
-        commands: tuple[Command, ...],
+        batch: Batch,
         weight: int = 1,
         permit: Permit | None = None,
         future: asyncio.Future[Call] | None = None,
     ) -> None:
-        self.packed = b"".join([hiredis.pack_command(command) for command in commands])
-        self.left = len(commands)
+        self.packed = batch.packed
+        self.left = batch.count
         self.weight = weight
         self.permit = permit
         self.future = future
@@ -199,7 +215,7 @@ class Lane(asyncio.BufferedProtocol):
         if not self._waiting:
             silence = now - self._heard
             if silence >= IDLE:
-                self.send([Call((("PING",),), weight=0)])
+                self.send([Call(_PING, weight=0)])
                 silence = 0.0
             # Soon after work there will be more of it, and an alarm that stands early enough costs nothing to keep.
             self._set_alarm(now, self._timeout if silence < self._timeout else IDLE - silence)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from gateway.cache import redis_faults
 from gateway.cache.redis_faults import Fault
-from gateway.cache.redis_lane import Call, Command, Connected, Lane
+from gateway.cache.redis_lane import Batch, Call, Command, Connected, Lane, packed
 from gateway.resilience import Breaker, Circuit, Permit
 
 FAILURES = 3
@@ -73,6 +73,10 @@ class Link:
 
         The first error reply of the server is a fault, too. Cancelling the future is always safe.
         """
+        return self.send(packed(*commands), weight)
+
+    def send(self, batch: Batch, weight: int = 1) -> asyncio.Future[Call]:
+        """The same for commands that are packed already."""
         if self._closed:
             raise Fault(redis_faults.CLOSED)
         permit = self._breaker.admit()
@@ -84,7 +88,7 @@ class Link:
         if len(self._pending) >= QUEUE:
             raise Fault(redis_faults.BUSY)
         loop = asyncio.get_running_loop()
-        call = Call(commands, weight, permit, loop.create_future())
+        call = Call(batch, weight, permit, loop.create_future())
         self._pending.append(call)
         if not self._flushing:
             self._flushing = True

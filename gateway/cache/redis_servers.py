@@ -20,8 +20,9 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
 from gateway.cache import redis_faults
 from gateway.cache.redis_faults import Fault
-from gateway.cache.redis_lane import Call, Command, Connected
+from gateway.cache.redis_lane import Call, Connected
 from gateway.cache.redis_link import Deadlines, Link
+from gateway.cache.redis_questions import Question
 
 if TYPE_CHECKING:
     from gateway.settings.caching import RedisCaching, RedisTls, Sentinel
@@ -165,16 +166,16 @@ def _no_password() -> str:
 class Servers(ABC):
     """Who is asked about a key."""
 
-    async def ask(self, *keyed: tuple[str, Command]) -> tuple[list[Any], str]:
-        """The replies to commands, each with its key, and the run id of the server that had the last of the keys.
+    async def ask(self, question: Question) -> tuple[list[Any], str]:
+        """The replies to its commands, and the run id of the server that had the last of the keys.
 
         On one server they are carried out in this order. Raises `Fault`.
         """
-        links = [self.link(key) for key, _ in keyed]
+        links = [self.link(key) for key, _ in question.keyed]
         if all(link is links[0] for link in links):
-            call = await links[0].call(*(command for _, command in keyed))
+            call = await links[0].send(question.batch)
             return call.replies, call.run
-        calls = [link.call(command) for link, (_, command) in zip(links, keyed, strict=True)]
+        calls = [link.call(command) for link, (_, command) in zip(links, question.keyed, strict=True)]
         done = await asyncio.gather(*calls, return_exceptions=True)
         for one in done:
             if isinstance(one, BaseException):
@@ -208,6 +209,10 @@ class OneServer(Servers):
 
     def __init__(self, dialler: Dialler, deadlines: Deadlines, lanes: int) -> None:
         self._link = Link(dialler.dial, deadlines=deadlines, lanes=lanes)
+
+    async def ask(self, question: Question) -> tuple[list[Any], str]:
+        call = await self._link.send(question.batch)
+        return call.replies, call.run
 
     def link(self, key: str) -> Link:
         return self._link

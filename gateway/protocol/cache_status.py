@@ -6,6 +6,7 @@ Pure values. `word` is what the log line says; `header` is the field's value.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 CACHE = "fhir-gateway"
 """The name of this cache in the field (RFC 9211 2)."""
@@ -21,7 +22,13 @@ class CacheStatus:
 
 def hit(ttl: float) -> CacheStatus:
     """Served from the cache; `ttl` is how many seconds it stays fresh, negative for how long it has not been."""
-    return CacheStatus("hit", f"{CACHE}; hit; ttl={int(ttl)}")
+    return _hit(int(ttl))
+
+
+@lru_cache(maxsize=4096)
+def _hit(ttl: int) -> CacheStatus:
+    # For every hit, and so often the same: there are as many as a time to live has seconds.
+    return CacheStatus("hit", f"{CACHE}; hit; ttl={ttl}")
 
 
 def stale(ttl: float) -> CacheStatus:

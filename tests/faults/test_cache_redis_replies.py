@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.cache import Broken, Cache, PurgePending, Scope, redis_link
+from gateway.cache.redis_entry import AHEAD_OF_ALL
 from tests.support.cached import document, kept, key, look, put, whole
 from tests.support.redis import RedisServer, eventually, redis
 from tests.support.redis_proxy import (
@@ -215,6 +216,7 @@ async def test_ten_thousand_readers_who_leave_disturb_nobody(server: RedisServer
         assert seen["right"] >= 500
         assert cache.counts.damaged == 0
         assert not cache.counts.faults, cache.counts.faults
+        assert cache._room.left == AHEAD_OF_ALL, "a reader that left took its place along"
         clients = [line for line in server.ask("CLIENT", "LIST").split(b"\n") if b"name=fhir-gateway" in line]
         assert 1 <= len(clients) <= 4, "connections leak"
         for name in DOCUMENTS:
