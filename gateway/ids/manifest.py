@@ -17,13 +17,13 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from adapters.contract import Log
 from adapters.errors import Unavailable
+from gateway.following import Follower
 from gateway.ids import ManifestError, ManifestIds
 from gateway.ids.manifest_import import FileVersion, Report
 from gateway.ids.manifest_index import Index, current_version, load
@@ -54,7 +54,10 @@ class ManifestScheme:
         self._refreshing = asyncio.Lock()
         self._refused: FileVersion | None = None
         self._warned: object = self
-        self._watch: asyncio.Task[None] | None = None
+        self._seen: FileVersion | None = None
+        self._follower = Follower(
+            self._look, lambda: settings.refresh, name=f"manifest of {source}", failed=self._not_looked_at
+        )
 
     async def __aenter__(self) -> Self:
         """Raises `ManifestError` with everything that is wrong with the manifest."""
@@ -65,18 +68,15 @@ class ManifestScheme:
         except BaseException:
             await self.__aexit__(None, None, None)
             raise
-        self._watch = asyncio.create_task(self._follow(), name=f"manifest of {self._source}")
+        self._seen = self._index.version
+        self._follower.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Idempotent, and works after a failed enter."""
-        watch, self._watch = self._watch, None
-        if watch is not None:
-            watch.cancel()
-            with suppress(asyncio.CancelledError):
-                await watch
+        await self._follower.stop()
         if self._importing is not None:
             await asyncio.wait([self._importing])
         index, self._index = self._index, None
@@ -142,19 +142,15 @@ class ManifestScheme:
                 "manifest refused, the old one stays", problems=error.count, line=first.line, detail=first.text
             )
 
-    async def _follow(self) -> None:
-        seen: FileVersion | None = self._current().version
-        while True:
-            await asyncio.sleep(self._settings.refresh)
-            try:
-                version = await self._on(self._imports, current_version, self._settings.file)
-                # A file that looks the same twice is not being written.
-                if version == seen:
-                    await self.refresh()
-                seen = version
-            except Exception as error:
-                # A defect must not end the watch, or every later change would go unnoticed.
-                self._log.warning("manifest could not be looked at", error=type(error).__name__)
+    async def _look(self) -> None:
+        version = await self._on(self._imports, current_version, self._settings.file)
+        # A file that looks the same twice is not being written.
+        if version == self._seen:
+            await self.refresh()
+        self._seen = version
+
+    def _not_looked_at(self, error: Exception) -> None:
+        self._log.warning("manifest could not be looked at", error=type(error).__name__)
 
     async def _load(self, report: Report | None, previous: FileVersion | None = None) -> Index:
         stop = threading.Event()

@@ -9,16 +9,15 @@ key is looked up by its hash, so the time that takes says nothing about the keys
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
 import secrets
 from collections.abc import Mapping
-from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
 from gateway import errors
+from gateway.following import Follower
 from gateway.security import Identity
 from gateway.security.fetching import Fetch, Unreadable
 from gateway.security.tokens import refused
@@ -110,7 +109,7 @@ class ClientKeys:
         self._log = log
         self._text: bytes | None = None
         self._failure: str | None = None
-        self._watch: asyncio.Task[None] | None = None
+        self._follower = Follower(self._look, lambda: LOOK_SECONDS, name="keys of clients", failed=self._refused)
         self.clients: Mapping[bytes, Identity] = {}
 
     async def __aenter__(self) -> Self:
@@ -119,17 +118,13 @@ class ClientKeys:
             await self.refresh()
         except Unreadable as error:
             raise UnusableKeys(str(error)) from None
-        self._watch = asyncio.create_task(self._follow(), name="keys of clients")
+        self._follower.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        watch, self._watch = self._watch, None
-        if watch is not None:
-            watch.cancel()
-            with suppress(asyncio.CancelledError):
-                await watch
+        await self._follower.stop()
 
     async def verify(self, token: str) -> Identity:
         """Which client has this key. Raises `Problem` with its challenge."""
@@ -145,18 +140,15 @@ class ClientKeys:
             self.clients = read_clients(text)
             self._text = text
 
-    async def _follow(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            before = self.clients
-            try:
-                await self.refresh()
-            except Exception as error:
-                failure = str(error) if isinstance(error, Unreadable | UnusableKeys) else type(error).__name__
-                if failure != self._failure:
-                    self._log.warning("key file refused, the old one stays", detail=failure)
-                self._failure = failure
-                continue
-            self._failure = None
-            if self.clients is not before:
-                self._log.info("key file read again", count=len(self.clients))
+    async def _look(self) -> None:
+        before = self.clients
+        await self.refresh()
+        self._failure = None
+        if self.clients is not before:
+            self._log.info("key file read again", count=len(self.clients))
+
+    def _refused(self, error: Exception) -> None:
+        failure = str(error) if isinstance(error, Unreadable | UnusableKeys) else type(error).__name__
+        if failure != self._failure:
+            self._log.warning("key file refused, the old one stays", detail=failure)
+        self._failure = failure

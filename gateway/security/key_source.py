@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
+from gateway.following import Follower
 from gateway.security.fetching import Fetch, Unreadable
 from gateway.security.jose import Parts
 from gateway.security.keyset import KeySet, TrustedKey, UnusableKeySet, read_key_set
@@ -63,7 +64,7 @@ class KeySource:
         self._freshness = freshness
         self._clock = clock
         self._reading: asyncio.Task[None] | None = None
-        self._watch: asyncio.Task[None] | None = None
+        self._follower = Follower(self._read_once, self._wait, name="key set", failed=self._defect)
         self._tried: float | None = None
         self._good_at = 0.0
         self._text = b""
@@ -76,18 +77,18 @@ class KeySource:
     async def __aenter__(self) -> Self:
         """An issuer that is away is no reason not to start: `failure` says so, and it is asked again."""
         await self._read_once()
-        self._watch = asyncio.create_task(self._follow(), name="key set")
+        self._follower.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for task in (self._watch, self._reading):
-            if task is not None:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
-        self._watch = self._reading = None
+        await self._follower.stop()
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            reading.cancel()
+            with suppress(asyncio.CancelledError):
+                await reading
 
     async def find(self, parts: Parts) -> TrustedKey | None:
         """The key that is said to have signed; None when the issuer has no such key. Raises `KeysUnavailable`, `Refused`."""
@@ -147,11 +148,13 @@ class KeySource:
             self._failed(str(error))
             return
         except Exception as error:
-            # A defect must not end the watch, or the keys would never be read again.
-            self._failed(type(error).__name__)
+            self._defect(error)
             return
         self._good_at, self._text = self._clock(), text
         self._took(keys)
+
+    def _defect(self, error: Exception) -> None:
+        self._failed(type(error).__name__)
 
     def _failed(self, failure: str) -> None:
         if self.failure != failure:
@@ -172,11 +175,9 @@ class KeySource:
         self.keys = keys
         self._missing.clear()
 
-    async def _follow(self) -> None:
-        while True:
-            waits = self._freshness.refresh * REFRESH_PART
-            await asyncio.sleep(min(waits, self._freshness.cooldown) if self.failure is not None else waits)
-            await self._read_once()
+    def _wait(self) -> float:
+        waits = self._freshness.refresh * REFRESH_PART
+        return min(waits, self._freshness.cooldown) if self.failure is not None else waits
 
 
 def _same(one: KeySet, other: KeySet) -> bool:
