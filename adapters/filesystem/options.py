@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator
 
 from adapters.contract import MAX_CHUNK
-
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_duration = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h)", re.ASCII).fullmatch
-
-
-def _seconds(value: Any) -> Any:
-    if isinstance(value, float):
-        return value
-    match = _duration(value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError("not a duration: write a number and one of ms, s, m, h, as in 5s")
-    return float(match[1]) * _UNITS[match[2]]
+from adapters.declaring import Seconds, wrong
 
 
 class FilesystemOptions(BaseModel):
@@ -42,9 +29,8 @@ class FilesystemOptions(BaseModel):
         description="Whether names also match with capitals and small letters exchanged, as on a Windows share. The "
         "exact name goes first; more than one match is an error.",
     )
-    settle: Annotated[float, BeforeValidator(_seconds)] = Field(
+    settle: Seconds = Field(
         default=0.0,
-        ge=0,
         description="How long a document must have stood unchanged before it is served (`5s`). Younger ones are "
         "answered as busy, since their writer may not be done. 0s serves at once.",
     )
@@ -63,5 +49,5 @@ class FilesystemOptions(BaseModel):
     @classmethod
     def _divisible(cls, value: ByteSize | None) -> ByteSize | None:
         if value is not None and not (3 <= value <= MAX_CHUNK and value % 3 == 0):
-            raise ValueError(f"write a multiple of 3 between 3 and {MAX_CHUNK}, for example 192KiB")
+            raise wrong(f"This is not a multiple of 3 between 3 and {MAX_CHUNK}.", "Write one, for example 192KiB.")
         return value

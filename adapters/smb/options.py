@@ -23,36 +23,21 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import InitErrorDetails
 
+from adapters.declaring import Seconds, wrong
 from adapters.errors import InvalidLocator
 from adapters.smb.names import to_path
 
 SMALLEST_WINDOW = 256 << 10
 LARGEST_WINDOW = 64 << 20
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_duration = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h)", re.ASCII).fullmatch
 _host = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9_.])?").fullmatch
 _with_port = re.compile(r"(?:\[.*\]|[^:\[\]]*):[0-9]{1,5}").fullmatch
 # [MS-SMB2] 2.2.9 leaves it to the server; these are what Windows allows nowhere in a share's name.
 _share = re.compile(r'[^\x00-\x1f\x7f"\\/\[\]:|<>+=;,*?]{1,80}').fullmatch
 # A Kerberos principal may have slashes, and who knows what a Unix server calls its users.
 _account = re.compile(r"(?:[^\x00-\x1f\x7f\\]{1,255}\\)?[^\x00-\x1f\x7f\\]{1,255}").fullmatch
-
-
-def _wrong(cause: str, cure: str) -> PydanticCustomError:
-    # Braces in a text would be read as a template, so the sentences travel as values.
-    return PydanticCustomError("smb", "{cause} {cure}", {"cause": cause, "cure": cure})
-
-
-def _seconds(value: Any) -> Any:
-    if isinstance(value, float):
-        return value
-    match = _duration(value) if isinstance(value, str) else None
-    if match is None:
-        raise _wrong("This is not a duration.", "Write a number and one of ms, s, m, h, as in 60s.")
-    return float(match[1]) * _UNITS[match[2]]
 
 
 def _dialect(value: Any) -> Any:
@@ -62,14 +47,14 @@ def _dialect(value: Any) -> Any:
 
 def _server_name(value: str) -> str:
     if "/" in value or "\\" in value:
-        raise _wrong(
+        raise wrong(
             "A path or a URL was given.",
             "Write the server's name or address alone, as in fileserver.trust.local; the share has its own key, `share`.",
         )
     if _with_port(value):
-        raise _wrong("A server and a port were given together.", "Give the port in the key `port`.")
+        raise wrong("A server and a port were given together.", "Give the port in the key `port`.")
     if not (_host(value) or (":" in value and _is_address(value))):
-        raise _wrong(
+        raise wrong(
             "This is not the name or the address of a server.",
             "Write it alone, as in fileserver.trust.local, 10.1.2.3 or fd00::7.",
         )
@@ -82,9 +67,6 @@ def _is_address(value: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]
 
 
 class SmbOptions(BaseModel):
@@ -203,21 +185,21 @@ class SmbOptions(BaseModel):
     @classmethod
     def _a_share(cls, value: str) -> str:
         if "/" in value or "\\" in value:
-            raise _wrong(
+            raise wrong(
                 "The share is one name without slashes.",
                 "Write the name alone, as in letters; the server and a folder have their own keys, `server` and `path`.",
             )
         if value.upper() == "IPC$":
-            raise _wrong("IPC$ holds no documents.", "Name the share that holds them.")
+            raise wrong("IPC$ holds no documents.", "Name the share that holds them.")
         if not _share(value):
-            raise _wrong("No share can have this name.", "Write it as the server shows it, as in letters.")
+            raise wrong("No share can have this name.", "Write it as the server shows it, as in letters.")
         return value
 
     @field_validator("path")
     @classmethod
     def _a_folder(cls, value: str) -> str:
         if value.startswith(("//", "\\\\")):
-            raise _wrong(
+            raise wrong(
                 "The path is a folder inside the share.", "Give the server and the share in `server` and `share`."
             )
         folder = value.replace("\\", "/").strip("/")
@@ -225,40 +207,40 @@ class SmbOptions(BaseModel):
             return folder and to_path(folder).replace("\\", "/")
         except InvalidLocator as error:
             reason = error.detail.removeprefix("the locator ")
-        raise _wrong(f"The path {reason}.", "Write a folder inside the share, as in archive/letters.")
+        raise wrong(f"The path {reason}.", "Write a folder inside the share, as in archive/letters.")
 
     @field_validator("username")
     @classmethod
     def _an_account(cls, value: str | None) -> str | None:
         if value is not None and not _account(value):
-            raise _wrong("No account can have this name.", "Write `user`, `DOMAIN\\user` or `user@domain`.")
+            raise wrong("No account can have this name.", "Write `user`, `DOMAIN\\user` or `user@domain`.")
         return value
 
     @field_validator("domain")
     @classmethod
     def _a_domain(cls, value: str | None) -> str | None:
         if value is not None and (not _account(value) or "\\" in value or "@" in value):
-            raise _wrong("This is not the name of a domain.", "Write it alone, as in TRUST or trust.local.")
+            raise wrong("This is not the name of a domain.", "Write it alone, as in TRUST or trust.local.")
         return value
 
     @field_validator("password")
     @classmethod
     def _a_password(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not value.get_secret_value():
-            raise _wrong("The password is empty.", "Give one, or remove the line.")
+            raise wrong("The password is empty.", "Give one, or remove the line.")
         return value
 
     @field_validator("window")
     @classmethod
     def _bounded(cls, value: ByteSize) -> ByteSize:
         if not SMALLEST_WINDOW <= value <= LARGEST_WINDOW:
-            raise _wrong("This window cannot work.", "Write a size between 256KiB and 64MiB, as in 8MiB.")
+            raise wrong("This window cannot work.", "Write a size between 256KiB and 64MiB, as in 8MiB.")
         return value
 
     @model_validator(mode="after")
     def _fits_together(self) -> SmbOptions:
         errors = [
-            InitErrorDetails(type=_wrong(cause, cure), loc=(option,), input=None)
+            InitErrorDetails(type=wrong(cause, cure), loc=(option,), input=None)
             for option, cause, cure in _conflicts(self)
         ]
         if errors:

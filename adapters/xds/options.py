@@ -15,10 +15,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ByteSize, Field, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails
 
+from adapters.declaring import wrong
 from adapters.xds.identifiers import bare
 from adapters.xds.media import is_media_type
 from adapters.xds.request import Encoding
-from adapters.xds.service_options import Section, Service, wrong
+from adapters.xds.service_options import Section, Service
 
 Meaning = Literal["not_found", "deleted", "denied", "busy", "unavailable", "failed"]
 

@@ -9,34 +9,17 @@ from __future__ import annotations
 import ipaddress
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from adapters.declaring import Seconds, wrong
 from adapters.xds.request import AddressingHeader, escaped
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_duration = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h)", re.ASCII).fullmatch
 _url = re.compile(
     r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[!-\"$-~]*)?", re.ASCII
 ).fullmatch
-
-
-def wrong(cause: str, cure: str) -> PydanticCustomError:
-    """The refusal of an option: what is the matter, and what to write instead."""
-    # Braces in a text would be read as a template, so the sentences travel as values.
-    return PydanticCustomError("xds", "{cause} {cure}", {"cause": cause, "cure": cure})
-
-
-def _seconds(value: Any) -> Any:
-    if isinstance(value, float):
-        return value
-    match = _duration(value) if isinstance(value, str) else None
-    if match is None:
-        raise wrong("This is not a duration.", "Write a number and one of ms, s, m, h, as in 60s.")
-    return float(match[1]) * _UNITS[match[2]]
 
 
 def _has_port(url: str) -> bool:
@@ -54,7 +37,8 @@ def _is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)]
+Patience = Annotated[Seconds, Field(gt=0)]
+"""A duration that is more than none."""
 
 
 class Section(BaseModel):
@@ -106,12 +90,12 @@ class Timeouts(Section):
     """How long each step of a call may take. There is no limit on a transfer that makes progress. The source's own
     `limits.open_timeout` and `limits.idle_timeout` hold as well, so raise those with these."""
 
-    connect: Seconds = Field(default=5.0, description="Looking up the name, connecting and TLS together.")
-    first_byte: Seconds = Field(
+    connect: Patience = Field(default=5.0, description="Looking up the name, connecting and TLS together.")
+    first_byte: Patience = Field(
         default=60.0,
         description="From the request to the answer's first bytes: a repository may have to make a document.",
     )
-    between_bytes: Seconds = Field(default=30.0, description="How long an answer that has begun may pause.")
+    between_bytes: Patience = Field(default=30.0, description="How long an answer that has begun may pause.")
 
 
 class Service(Section):

@@ -109,7 +109,7 @@ def test_options_as_people_write_them(given: dict[str, Any], name: str, value: o
         ({"repository_unique_ids": None}, None, "Add `repository_unique_ids`"),
         ({"transaction": "iti39"}, None, "Add `home_community_id`"),
         ({"transaction": "iti41"}, "transaction", "'iti43' or 'iti39'"),
-        ({"timeouts": {"connect": 5}}, "timeouts", "as in 60s"),
+        ({"timeouts": {"connect": 5}}, "timeouts", "as in 5s"),
         ({"timeouts": {"connect": "0s"}}, "timeouts", "greater than 0"),
         ({"tls": {"key": "/secret.key"}}, "tls", "There is a private key and no certificate"),
         ({"media_types": {"text/xml": "text/xml\r\nX: secret"}}, "media_types", "not a media type"),
