@@ -10,6 +10,8 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint, entry_points
@@ -115,8 +117,10 @@ def _missing_library(point: EntryPoint, entry: Entry, missing: str) -> OptionErr
     distribution = _distribution(point)
     extras = distribution.metadata.get_all("Provides-Extra") or [] if distribution else []
     if entry.name in extras:
-        command = f"pip install '{entry.distribution}[{entry.name}]'"
-        return _error(f"the adapter {entry.name!r} needs: {command}", f"run: {command}")
+        # The interpreter that runs this: another one's pip would install where nobody looks.
+        command = f"{shlex.quote(sys.executable)} -m pip install '{entry.distribution}[{entry.name}]'"
+        detail = f"the adapter {entry.name!r} needs what the extra {entry.name!r} of {entry.distribution} installs"
+        return _error(detail, f"run: {command} (in a checkout of it '.[{entry.name}]')")
     return _error(
         f"the adapter {entry.name!r} needs the module {missing!r}, which is not installed",
         f"install what {entry.distribution} says it needs for this adapter",

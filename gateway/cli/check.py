@@ -182,7 +182,7 @@ async def _sample(gateway: composing.Gateway, report: SourceReport, count: int, 
         count = min(count, len(ids))
         chosen = [(report.prefix + ids[len(ids) * number // count], None) for number in range(count)]
     else:
-        report.note = "ids of this scheme cannot be listed; try one with `fhir-gateway fetch ID --explain`"
+        report.note = "the documents of this archive cannot be listed; try one with `fhir-gateway fetch ID --explain`"
         return
     waiting = iter(chosen)
     while batch := list(islice(waiting, AT_ONCE)):

@@ -91,6 +91,6 @@ def _tell(written: Written, folder: Path) -> None:
         click.echo(f"Left out: {reason} ({count:,}).")
     config = shlex.quote(str(written.config))
     click.echo("\nNext:")
-    click.echo(f"  fhir-gateway check --config {config} --sample 20")
-    click.echo(f"  fhir-gateway serve --config {config}")
+    click.echo(f"  {console.program()} check --config {config} --sample 20")
+    click.echo(f"  {console.program()} serve --config {config}")
     click.echo(f"  curl -o document http://127.0.0.1:8080/R4/Binary/{written.example}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shlex
+import shutil
 import socket
 import sys
 import threading
@@ -72,9 +74,20 @@ def demand(config: Path | None) -> None:
     from gateway.settings.environment import PREFIX
 
     if config is None and not any(name.startswith(f"{PREFIX}SOURCES__") for name in os.environ):
-        raise click.UsageError(
-            "No configuration. Give it with --config FILE; `fhir-gateway config init --from-dir DIR` writes one."
+        usual = (
+            "There is a gateway.yaml here: --config gateway.yaml"
+            if Path("gateway.yaml").is_file()
+            else (f"Give it with --config FILE; `{program()} config init --from-dir DIR` writes one.")
         )
+        raise click.UsageError(f"No configuration. {usual}")
+
+
+def program() -> str:
+    """This command as it can be typed again: its path where the shell would not find it by name."""
+    given = Path(sys.argv[0])
+    if given.name != "fhir-gateway" or shutil.which("fhir-gateway") == shutil.which(str(given)):
+        return "fhir-gateway"
+    return shlex.quote(str(given))
 
 
 def stop(problems: Iterable[Problem]) -> NoReturn:

@@ -72,7 +72,9 @@ def health(config: Path | None, timeout: float, verbose: bool) -> None:
         answer = connection.getresponse()
         text = answer.read(100_000).decode("utf-8", "replace").strip()
     except (OSError, HTTPException) as error:
-        console.fail(f"No answer from http://{host}:{port}/readyz: {error}.", "Is the gateway running?")
+        said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        cure = "Start the gateway, or see in its log why it did not start; `admin.host` and `admin.port` say where it is asked."
+        console.fail(f"No answer from http://{host}:{port}/readyz: {said}.", cure)
     finally:
         connection.close()
     click.echo(_laid_out(text) if verbose else text)

@@ -123,7 +123,9 @@ def _words(
         cure = "Give it one, or remove the line" + (f"; the default is {default}." if default else ".")
         return "no-value", "The key has no value.", cure
     code, cause, cure = _judged(finding, context, shape)
-    return code, cause + _found(finding["input"], shape), cure or _description(shape)
+    # Where something has to be installed the value is right, and repeating it would say that it is not.
+    found = "" if code == "extra" else _found(finding["input"], shape)
+    return code, cause + found, cure or _description(shape)
 
 
 def _has_wrong_items(loc: Sequence[str | int], findings: Sequence[Mapping[str, Any]]) -> bool:

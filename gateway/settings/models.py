@@ -238,7 +238,7 @@ class SourceSettings(Section):
             if adapter not in known:
                 cure = did_you_mean(adapter, known, what="adapter")
                 raise wrong("adapter", "There is no adapter of this name.", cure) from None
-            raise wrong("adapter", sentence(error.detail), sentence(error.cure or "Install the adapter.")) from None
+            raise wrong("extra", sentence(error.detail), sentence(error.cure or "Install the adapter.")) from None
         return adapter
 
     @field_validator("prefix")

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import urllib.request
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -139,3 +140,22 @@ def test_a_module_and_a_command_are_the_same(tmp_path: Path) -> None:
     out = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]).stdout
     assert out == run("--version").output
     assert re.fullmatch(r"fhir-gateway \d+\.\d+\.\d+\n", out)
+
+
+def test_commands_to_type_next_are_those_that_the_shell_finds(strange: Path, tmp_path: Path) -> None:
+    """In an environment that is not activated, a bare name is another program or none."""
+    program = Path(sys.executable).with_name("fhir-gateway")
+    words = [program, "config", "init", "--from-dir", strange, "--output", tmp_path / "gateway.yaml"]
+    for path, expected in ((os.defpath, str(program)), (str(program.parent), "fhir-gateway")):
+        (tmp_path / "gateway.yaml").unlink(missing_ok=True)
+        (tmp_path / "index.csv").unlink(missing_ok=True)
+        done = subprocess.run(words, capture_output=True, text=True, check=True, env=os.environ | {"PATH": path})
+        assert f"\n  {expected} check --config {tmp_path}/gateway.yaml" in done.stdout
+
+
+def test_a_configuration_of_the_usual_name_is_pointed_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    runner = CliRunner(env={"GATEWAY_CONFIG": None})
+    assert "config init --from-dir DIR" in runner.invoke(main, ["check"]).stderr
+    (tmp_path / "gateway.yaml").touch()
+    assert "There is a gateway.yaml here: --config gateway.yaml" in runner.invoke(main, ["check"]).stderr

@@ -125,8 +125,8 @@ def test_a_name_of_a_built_in_adapter_cannot_be_taken_over(install: Install) -> 
 def test_a_missing_library_with_an_extra_names_the_command(install: Install) -> None:
     install("import acme_no_such_library\n", extras=("acme",))
     error = refused("acme")
-    assert error.detail == "the adapter 'acme' needs: pip install 'acme-archive[acme]'"
-    assert error.cure == "run: pip install 'acme-archive[acme]'"
+    assert error.detail == "the adapter 'acme' needs what the extra 'acme' of acme-archive installs"
+    assert error.cure == f"run: {sys.executable} -m pip install 'acme-archive[acme]' (in a checkout of it '.[acme]')"
 
 
 def test_a_missing_library_without_an_extra_is_named(install: Install) -> None:
