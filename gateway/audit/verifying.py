@@ -4,17 +4,22 @@ What this proves: nothing was changed, put in, taken out or cut off up to the la
 caller kept elsewhere and brings along. What it cannot prove: what happened behind that one, on a machine whose files somebody
 can write. Needs no secret, only the public key. One torn last line of a file whose process was killed is not a break.
 Blocking.
+
+The chain needs no secret to be written, so what a file says excuses nothing by itself: a file that is gone only one that a
+signed checkpoint covers, an end that is missing only the first file begun afterwards, and a file that was closed was signed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from gateway.audit.chain import Checkpoint, Line, beginning
 from gateway.audit.keys import signed_by
+from gateway.audit.recovery import FIRST_EVENTS
 from gateway.audit.segments import Broken, Reading, Segment, alive, listed
 
 
@@ -61,6 +66,9 @@ class _Statements:
         self.beside: dict[str, Collection[str]] = {}
         self.recovered: dict[str, Mapping[str, Any]] = {}
         self.removed: dict[str, Mapping[str, Any]] = {}
+        self.unsigned: list[tuple[int, str, Mapping[str, Any]]] = []
+        self.tellers: dict[str, str] = {}
+        self.brief: set[str] = set()
         self.outside: dict[str, list[Checkpoint]] = {}
 
 
@@ -79,6 +87,10 @@ def verify(directory: Path, public: bytes, checkpoints: Iterable[Checkpoint] = (
     by_name = {one.name: one for one in verdict.segments}
     for one in verdict.segments:
         one.breaks += _against_the_rest(one, said, by_name)
+    for before, one in pairwise(verdict.segments):
+        follows = said.follows.get(one.name)
+        if one.records and (follows is None or follows.get("segment") != before.name):
+            one.breaks.append(f"the file before it, {before.name}, is not the one that was there when it was begun")
     return verdict
 
 
@@ -87,12 +99,15 @@ def _segment(directory: Path, segment: Segment, public: bytes, said: _Statements
     outside = {one.last: one for one in said.outside.get(segment.name, ())}
     # Asked before reading: what is closed while it is read was live.
     live = alive(directory, segment)
+    said.brief.add(segment.name)
     reading = Reading(directory, segment)
     last = ""
     try:
         for line in reading.lines():
             if last == "closed":
                 raise Broken(f"record {line.number} stands behind the record that closes the file")
+            if line.event not in FIRST_EVENTS:
+                said.brief.discard(segment.name)
             last = line.event
             found.records, found.head = line.number + 1, line.digest.hex()
             found.first = found.first or found.head
@@ -108,6 +123,12 @@ def _segment(directory: Path, segment: Segment, public: bytes, said: _Statements
         found.breaks.append(f"at byte {reading.offset}: {broken}")
     found.torn = reading.torn
     found.state = "live" if live else "closed" if last == "closed" else "ended"
+    if last == "closed" and found.vouched < found.records - 3 and not found.breaks:
+        found.breaks.append("it was closed, and no signed checkpoint says how it ended")
+    for number, name, facts in said.unsigned:
+        if live or number <= found.vouched:
+            said.removed[name] = facts
+    said.unsigned.clear()
     if found.torn and last == "closed":
         found.breaks.append(f"{found.torn} bytes stand behind the record that closes the file")
     for missing in sorted(outside):
@@ -126,8 +147,9 @@ def _statement(line: Line, found: SegmentVerdict, public: bytes, said: _Statemen
             yield f"record {line.number} begins a file, and stands inside one"
         case "recovered":
             said.recovered[str(fields.get("segment"))] = fields
+            said.tellers[str(fields.get("segment"))] = found.name
         case "removed":
-            said.removed[str(fields.get("segment"))] = fields
+            said.unsigned.append((line.number, str(fields.get("segment")), fields))
         case "gap":
             verdict.gaps.append(
                 f"{found.name}: {fields.get('lost')} records before record {line.number} could not be written"
@@ -178,12 +200,15 @@ def _before_all(number: int, gone: set[int]) -> bool:
 def _against_the_rest(one: SegmentVerdict, said: _Statements, by_name: Mapping[str, SegmentVerdict]) -> Iterator[str]:
     """Hold a file against what others say about it, and about the one before it."""
     recovered = said.recovered.get(one.name)
+    passed = _passed_over(one.name, said)
     if recovered is not None:
+        if passed is not None:
+            yield f"its end was cut off: the file {passed}, begun after it, found it closed"
         if recovered.get("broken"):
             yield f"it was broken already when the next process began: {recovered['broken']}"
         elif (recovered.get("last"), recovered.get("head")) != (one.records - 1, one.head or _nothing(one.name)):
             yield f"it ended with record {recovered.get('last')} when the next process began, and does not now"
-    elif one.state == "ended" and any(one.name < later and one.name not in said.beside[later] for later in said.beside):
+    elif one.state == "ended" and passed is not None:
         yield "its end was cut off: it is not closed, and no later process found it so"
     before = said.follows.get(one.name)
     if before is None:
@@ -192,6 +217,19 @@ def _against_the_rest(one: SegmentVerdict, said: _Statements, by_name: Mapping[s
     first = by_name[name].first if name in by_name else str(said.removed.get(name, {}).get("first", before.get("hash")))
     if first != before.get("hash"):
         yield f"the file before it, {name}, does not begin as it did when this one was begun"
+
+
+def _passed_over(name: str, said: _Statements) -> str | None:
+    """The file begun after this one that would have told that its process was killed, and did not.
+
+    Where another one told it, only those before that one count; a process that was killed while it told is no witness.
+    """
+    teller = said.tellers.get(name)
+    for later in sorted(said.beside):
+        witness = later < teller and later not in said.brief if teller is not None else True
+        if name < later and witness and name not in said.beside[later]:
+            return later
+    return None
 
 
 def _nothing(segment: str) -> str:

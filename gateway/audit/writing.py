@@ -311,6 +311,8 @@ class Writer:
         with locked(self._directory):
             for segment, facts in removable(self._directory, self._limits.retention, self._delivered):
                 file.append([record.own("removed", segment=segment.name, **facts)])
+                # Signed before the file is gone: anybody could write that it was removed.
+                self._kept_elsewhere(file.vouch(self._keys))
                 segment.path(self._directory).unlink()
             synced(self._directory)
 

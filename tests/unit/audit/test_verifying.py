@@ -6,14 +6,16 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from gateway.audit import chain
+from gateway.audit import chain, record
 from gateway.audit.chain import Checkpoint
 from gateway.audit.keys import AuditKeys
-from gateway.audit.segments import listed
+from gateway.audit.segments import Reading, Segment, listed
 from gateway.audit.verifying import verify
 from gateway.audit.writing import Entry, Limits
 from tests.support.audit import KEYS, act, crashed, found, judged, writing, written
@@ -333,3 +335,107 @@ def test_the_key_that_verifies_is_public(directory: Path) -> None:
     written(directory, 1)
     assert len(KEYS.public) == 32
     assert found(directory, "opened")[0].fields["public"] == KEYS.public.hex()
+
+
+# --- somebody who can write the files and has no key -----------------------------------------------------------------
+
+
+def anew(path: Path, lines: Iterable[bytes]) -> None:
+    """Write the file with these records, chained as they must be: that needs no secret."""
+    previous, written_anew = chain.beginning(path.stem), []
+    for number, text in enumerate(lines):
+        body = text.strip().partition(b",")[2][: -len(b',"hash":""}') - 64]
+        line, previous = chain.written(number, body, previous)
+        written_anew.append(line)
+    path.write_bytes(b"".join(written_anew))
+
+
+def lines_of(path: Path) -> list[bytes]:
+    return path.read_bytes().splitlines(keepends=True)
+
+
+@pytest.mark.attack("Records taken out of the audit trail, the chain written anew and its signatures left out", "found")
+def test_a_closed_file_without_a_signature_over_its_end_is_found(directory: Path) -> None:
+    written(directory, 9)
+    written(directory, 1)
+    path = listed(directory)[0].path(directory)
+    kept = [line for line in lines_of(path) if b'"checkpoint"' not in line and b'"act-4"' not in line]
+    anew(path, kept)
+    assert breaks(directory) == ["it was closed, and no signed checkpoint says how it ended"]
+
+
+@pytest.mark.attack(
+    "The end of an old audit file cut off, and the gateway started again, which tells of a crash", "found"
+)
+def test_a_file_that_was_closed_cannot_be_cut_by_letting_the_next_start_tell_of_a_crash(directory: Path) -> None:
+    for _ in range(3):
+        written(directory, 5)
+    first = listed(directory)[0].path(directory)
+    first.write_bytes(b"".join(lines_of(first)[:4]))
+    written(directory, 1)
+    assert len(found(directory, "recovered")) == 1, "the gateway cannot know better"
+    second = listed(directory)[1].name
+    assert breaks(directory) == [f"its end was cut off: the file {second}, begun after it, found it closed"]
+
+
+@pytest.mark.attack("An audit file deleted, and a forged one that says that its time had come", "found")
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_forged_file_excuses_no_missing_one(directory: Path, restarted: bool) -> None:
+    for _ in range(3):
+        written(directory, 5)
+    first, _, third = listed(directory)
+    removed = record.own("removed", segment=first.name, **removal(directory, first))
+    opening = {
+        "segment": "00000004-0badf00d",
+        "previous": head_of(directory, third),
+        "beside": [],
+        "public": "",
+        "pid": 1,
+    }
+    forged = directory / "00000004-0badf00d.jsonl"
+    line, digest = chain.written(0, record.own("opened", **opening), chain.beginning(forged.stem))
+    forged.write_bytes(line + chain.written(1, removed, digest)[0])
+    first.path(directory).unlink()
+    if restarted:
+        written(directory, 1)
+    assert "file 00000001 is missing" in breaks(directory)
+
+
+@pytest.mark.attack("A forged file put in between two files of the audit trail", "found")
+def test_a_file_that_was_put_in_between_is_found(directory: Path) -> None:
+    for _ in range(2):
+        written(directory, 3)
+    first, _ = listed(directory)
+    forged = directory / "00000001-ffffffff.jsonl"
+    opening = {"segment": forged.stem, "previous": head_of(directory, first), "beside": [], "public": "", "pid": 1}
+    line, digest = chain.written(0, record.own("opened", **opening), chain.beginning(forged.stem))
+    forged.write_bytes(line + chain.written(1, act(7), digest)[0])
+    said = breaks(directory)
+    assert any(text.startswith(f"the file before it, {forged.stem}, is not the one that was there") for text in said)
+
+
+def head_of(directory: Path, segment: Segment) -> dict[str, str]:
+    line = next(iter(Reading(directory, segment).lines()))
+    return {"segment": segment.name, "hash": line.digest.hex()}
+
+
+def removal(directory: Path, segment: Segment) -> dict[str, Any]:
+    reading = Reading(directory, segment)
+    (first, *_) = list(reading.lines())
+    return {"first": first.digest.hex(), "last": reading.number - 1, "head": reading.head}
+
+
+def test_what_retention_removes_is_signed_before_it_is_gone(directory: Path) -> None:
+    written(directory, 2)
+    old = listed(directory)[0].path(directory)
+    os.utime(old, (time.time() - 1000, time.time() - 1000))
+    with writing(directory, limits=Limits(checkpoint=0.05, retention=500)):
+        for _ in range(200):
+            if not old.exists():
+                break
+            time.sleep(0.02)
+        (path,) = [segment.path(directory) for segment in listed(directory)]
+        lines = path.read_bytes().splitlines()
+        at = next(number for number, line in enumerate(lines) if b'"removed"' in line)
+        assert b'"checkpoint"' in lines[at + 1]
+    assert judged(directory).whole
