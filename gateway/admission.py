@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from adapters.contract import Log
 from adapters.errors import AdapterError, Busy, TimedOut
+from gateway.asking import ASKING
 from gateway.blame import blamed
 from gateway.deadline import remaining, within
 from gateway.endpoint import MANNER, Endpoint, Manner
@@ -133,9 +134,10 @@ class Admission:
         Whoever has a place must `leave`.
         """
         self._shed(bulkhead)
-        turn = bulkhead.wait(asyncio.get_running_loop().create_future())
+        turn = bulkhead.wait(asyncio.get_running_loop().create_future(), ASKING.get())
         if turn is None:
             raise self._busy("queue full", "as many calls as allowed wait for this archive")
+        self._shed(bulkhead)
         try:
             async with asyncio.timeout(remaining(self.limits.queue_timeout)):
                 await turn.token

@@ -17,14 +17,22 @@ from contextlib import AsyncExitStack
 
 from gateway.admin import Admin
 from gateway.composing import opened, watch
-from gateway.entrance import make_door, opened_certificate, opened_listener, opened_tracing, watched_expiries
+from gateway.entrance import (
+    make_door,
+    make_server,
+    opened_certificate,
+    opened_listener,
+    opened_tracing,
+    watched_expiries,
+)
+from gateway.http_server import HttpServer, gather_writes
 from gateway.keyfile import read_key
 from gateway.listener import Allowance, Listener, listening_on
 from gateway.marked_yaml import dotted
 from gateway.metrics.tallies import Meters
 from gateway.observed import Observed
 from gateway.security.opening import open_authentication
-from gateway.server import HttpServer, Pipeline, gather_writes
+from gateway.server import Pipeline
 from gateway.settings import Settings
 from gateway.settings.doubts import doubts
 from gateway.telemetry import Telemetry
@@ -73,7 +81,7 @@ async def run(settings: Settings, telemetry: Telemetry, announce: Callable[[str]
         seen = (observed.meters.requests, observed.traces)
         pipeline = observed.pipeline = Pipeline(gateway.handlers, telemetry, door, *seen)
         limits = settings.server.limits
-        server = HttpServer(pipeline, keepalive=limits.keep_alive, header_timeout=limits.header_timeout)
+        server = make_server(limits, pipeline)
         public = observed.listener = _listening(
             stack, server, await opened_listener(settings.server, server, pipeline, renewal, telemetry.log)
         )

@@ -13,13 +13,7 @@ reader that takes nothing for `reader_timeout` seconds, is the reader's. Bytes a
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
-import socket
-import struct
-import sys
-import termios
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import cast
 
@@ -28,24 +22,13 @@ from aiohttp.http import StreamWriter
 
 from adapters.errors import AdapterError, Changed, Corrupt
 from gateway import errors
-from gateway.deadline import started
 from gateway.document import Document
 from gateway.errors import Problem
 from gateway.fhir.binary import Base64Stream, Envelope
+from gateway.pacing import Pacing, Place, ReaderGone, reset, unsent_on
 from gateway.reply import Reply
 from gateway.spool import Spool, SpoolFull
 from gateway.whole import Whole
-
-RESET = struct.pack("ii", 1, 0)
-
-LOOKS = 4
-"""How often within its deadline a reader is looked at."""
-
-SLOWEST = 1024
-"""Bytes a second; a reader that takes less for the whole of its deadline counts as one that takes nothing."""
-
-ACKNOWLEDGED = slice(120, 128)
-"""Where `tcpi_bytes_acked` stands in Linux's `struct tcp_info` (include/uapi/linux/tcp.h, since 4.1)."""
 
 
 class Aborted(Exception):
@@ -66,14 +49,6 @@ class Interrupted(asyncio.CancelledError):
         self.sent = sent
 
 
-class _ReaderGone(Exception):
-    """The reader hung up, or took nothing for the reader's deadline (`stalled`)."""
-
-    def __init__(self, *, stalled: bool = False) -> None:
-        super().__init__()
-        self.stalled = stalled
-
-
 class _Body(web.StreamResponse):
     """A response whose headers leave together with its first bytes."""
 
@@ -85,11 +60,11 @@ def _untold() -> None:
 
 
 class Delivery:
-    """Sends replies. `reader_timeout` in seconds is how long a reader may take less than `SLOWEST` allows."""
+    """Sends replies. `reader_timeout` in seconds is how long a reader may take next to nothing (`pacing.SLOWEST`)."""
 
     def __init__(self, spool: Spool, *, reader_timeout: float) -> None:
         self._spool = spool
-        self._reader_timeout = reader_timeout
+        self._pacing = Pacing(reader_timeout)
 
     async def send(
         self, request: web.BaseRequest, reply: Reply, document: Document, sending: Callable[[], None] = _untold
@@ -110,7 +85,7 @@ class Delivery:
         async with aclosing(pieces):
             if reply.length is None and request.version < HttpVersion11:
                 return await self._send_spooled(request, reply, pieces, sending)
-            return await self._send_pieces(request, reply, pieces, sending)
+            return await self._send_pieces(request, reply, pieces, sending, document.place)
 
     async def _send_pieces(
         self,
@@ -118,6 +93,7 @@ class Delivery:
         reply: Reply,
         pieces: AsyncGenerator[bytes, None],
         sending: Callable[[], None],
+        place: Place | None,
     ) -> tuple[web.StreamResponse, int]:
         response = _Body(status=reply.status, headers=reply.headers)
         # The head is made before there is anything to send, and leaves with the first byte.
@@ -128,63 +104,43 @@ class Delivery:
             # Nothing was sent: whatever is answered instead has a length.
             writer.chunked = False
             raise
-        sent = 0
+        sent = written = 0
         sending()
         try:
             while piece is not None:
+                written += len(piece)
                 try:
                     await writer.write(piece, drain=False)
                     if request.protocol.writing_paused:
                         # The loop gives the kernel what it can before it goes on; mostly there is nothing left to wait for.
                         await asyncio.sleep(0)
-                    await self._taken(request, writer.drain())
+                    await self._pacing.taken(request, writer.drain(), place)
                 except ConnectionError:
-                    raise _ReaderGone from None
-                sent += len(piece)
+                    raise ReaderGone from None
+                sent = written
                 piece = await anext(pieces, None)
             if reply.length is not None and sent != reply.length:
                 raise Corrupt("the body has another length than was announced")
-            await self._end(request, response)
+            await self._end(request, response, place)
         except BaseException as failure:
-            raise _aborted(request, failure, sent) from failure
+            raise _aborted(request, failure, sent, written) from failure
         return response, sent
 
     async def finish(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
         """Send what is left of `response`: all of a small one, nothing of one that `send` streamed. Raises `Aborted`."""
+        written = 0
         try:
             await response.prepare(request)
+            written = response.content_length or 0
             await self._end(request, response)
         except BaseException as failure:
-            raise _aborted(request, failure, 0) from failure
+            raise _aborted(request, failure, 0, written) from failure
 
-    async def _end(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+    async def _end(self, request: web.BaseRequest, response: web.StreamResponse, place: Place | None = None) -> None:
         try:
-            await self._taken(request, response.write_eof())
+            await self._pacing.taken(request, response.write_eof(), place)
         except ConnectionError:
-            raise _ReaderGone from None
-
-    async def _taken(self, request: web.BaseRequest, writing: Awaitable[None]) -> None:
-        """Wait until the connection takes more. Raises `_ReaderGone` when the reader took next to nothing for the deadline.
-
-        A reader is slow, not gone, while it acknowledges bytes: the socket counts as writable only when a third of the
-        kernel's queue is free, which takes a slow line minutes.
-        """
-        rest = started(writing)
-        if rest is None:
-            return
-        step = self._reader_timeout / LOOKS
-        taken, looks = _taken_from(request.transport), 0
-        try:
-            while not (await asyncio.wait({rest}, timeout=step))[0]:
-                looks += 1
-                now = _taken_from(request.transport)
-                if now - taken >= max(1, int(SLOWEST * step * looks)):
-                    taken, looks = now, 0
-                elif looks == LOOKS:
-                    raise _ReaderGone(stalled=True)
-            rest.result()
-        finally:
-            rest.cancel()
+            raise ReaderGone from None
 
     async def _send_spooled(
         self,
@@ -203,26 +159,7 @@ class Delivery:
             headers = reply.headers | {"Content-Length": str(entry.size)}
             known = Reply(reply.status, headers, entry.size, True, reply.span, reply.envelope)
             async with aclosing(entry.chunks()) as spooled:
-                return await self._send_pieces(request, known, spooled, sending)
-
-
-def _taken_from(transport: asyncio.BaseTransport | None) -> int:
-    """Bytes that the reader's side has acknowledged, TLS's own among them. Only the difference of two looks counts."""
-    if transport is None or transport.is_closing():
-        raise _ReaderGone
-    connection = transport.get_extra_info("socket")
-    if connection.family != socket.AF_UNIX:
-        state = _tcp_state(connection.fileno())
-        return int.from_bytes(state[ACKNOWLEDGED], sys.byteorder)
-    # A Unix socket says only what waits in it and before it.
-    waiting = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
-    return -int.from_bytes(waiting, sys.byteorder) - cast(asyncio.WriteTransport, transport).get_write_buffer_size()
-
-
-def _tcp_state(descriptor: int) -> bytes:
-    """The kernel's `struct tcp_info` of a connection."""
-    with socket.socket(fileno=os.dup(descriptor)) as twin:
-        return twin.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, ACKNOWLEDGED.stop)
+                return await self._send_pieces(request, known, spooled, sending, None)
 
 
 def _small(data: bytes, reply: Reply) -> bytes:
@@ -253,10 +190,14 @@ async def _encoded(chunks: AsyncGenerator[bytes, None], envelope: Envelope) -> A
         yield envelope.without_content
 
 
-def _aborted(request: web.BaseRequest, failure: BaseException, sent: int) -> BaseException:
-    """Reset the connection and say whose fault it was: whatever happened, a body that was begun must not look finished."""
+def _aborted(request: web.BaseRequest, failure: BaseException, sent: int, written: int) -> BaseException:
+    """Reset the connection and say whose fault it was: whatever happened, a body that was begun must not look finished.
+
+    Of `written` bytes at least `sent` were taken.
+    """
+    sent = _disclosed(request.transport, sent, written)
     reset(request.transport)
-    if isinstance(failure, _ReaderGone):
+    if isinstance(failure, ReaderGone):
         return Aborted(errors.ENDED_BY_STALL if failure.stalled else errors.ENDED_BY_READER, sent)
     if isinstance(failure, AdapterError):
         entry = errors.ENDED_BY_CHANGE if isinstance(failure, Changed) else errors.ENDED_BY_SOURCE
@@ -266,11 +207,11 @@ def _aborted(request: web.BaseRequest, failure: BaseException, sent: int) -> Bas
     return Interrupted(sent) if isinstance(failure, asyncio.CancelledError) else failure
 
 
-def reset(transport: asyncio.BaseTransport | None) -> None:
-    """End the connection so that no reader can take the body for whole: a TCP reset, unsent bytes discarded."""
-    if transport is None:
-        return
-    connection = transport.get_extra_info("socket")
-    if connection is not None and connection.family != socket.AF_UNIX:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-    cast(asyncio.WriteTransport, transport).abort()
+def _disclosed(transport: asyncio.BaseTransport | None, sent: int, written: int) -> int:
+    """How many of `written` bytes the reader's side has: what was read of a letter was read, though its end never came."""
+    if transport is None or written <= sent:
+        return sent
+    try:
+        return max(sent, written - unsent_on(transport))
+    except OSError:
+        return sent

@@ -22,6 +22,7 @@ from gateway.cache.policy import same_document
 from gateway.fill import Reader
 from gateway.media import HEAD_BYTES
 from gateway.opened import Opened, read_file
+from gateway.pacing import Place
 from gateway.protocol.cache_status import CacheStatus
 from gateway.routing import Location, valid_id
 from gateway.source import Source
@@ -66,6 +67,11 @@ class Document(ABC):
     """What the cache had to do with it; None where there is no cache."""
 
     @property
+    def place(self) -> Place | None:
+        """What its reader holds and others may want; None when its reader keeps nobody from anything."""
+        return None
+
+    @property
     def whole(self) -> bool:
         """Whether any part of it can be given, not only the one that was asked for."""
         return True
@@ -93,6 +99,10 @@ class DirectDocument(Document):
         self.facts: Facts
         self.data: bytes | None = None
         self._first: bytes | None = None
+
+    @property
+    def place(self) -> Place | None:
+        return self.source
 
     @property
     def whole(self) -> bool:
@@ -176,6 +186,11 @@ class FilledDocument(Document):
     def __init__(self, reader: Reader, facts: Facts) -> None:
         self.reader = reader
         self.facts = facts
+
+    @property
+    def place(self) -> Place | None:
+        # A document that is spooled is read to its end whatever its readers do.
+        return self.reader.fill.source if self.reader.fill.tethered else None
 
     async def small(self) -> bytes | None:
         size = self.facts.size

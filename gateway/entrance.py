@@ -10,6 +10,7 @@ import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
+from gateway.http_server import HttpServer
 from gateway.ids import Ids, ManifestIds
 from gateway.listener import Allowance, Listener, listening_at, listening_on
 from gateway.security.authentication import Authentication
@@ -19,10 +20,10 @@ from gateway.security.expiries import Expiries
 from gateway.security.policy import load
 from gateway.security.rates import Enumeration, Rates
 from gateway.security.rules import Judgement, Rules
-from gateway.server import HttpServer, Pipeline
+from gateway.server import Pipeline
 from gateway.settings import Settings
 from gateway.settings.policy import PolicySettings
-from gateway.settings.server import ServerSettings
+from gateway.settings.server import ServerLimits, ServerSettings
 
 if TYPE_CHECKING:
     from gateway.renewal import Renewal
@@ -109,6 +110,16 @@ def watched_expiries(stack: AsyncExitStack, settings: Settings) -> Expiries:
     stack.callback(expiries.close)
     stack.callback(asyncio.get_running_loop().create_task(expiries.watch()).cancel)
     return expiries
+
+
+def make_server(limits: ServerLimits, pipeline: Pipeline) -> HttpServer:
+    """The server behind the public listener."""
+    return HttpServer(
+        pipeline,
+        keepalive=limits.keep_alive,
+        header_timeout=limits.header_timeout,
+        reader_timeout=limits.reader_timeout,
+    )
 
 
 async def opened_listener(

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gateway.http_server import HttpServer
 from gateway.security.peers import peer_of
-from gateway.server import HttpServer
 
 BACKLOG = 4096
 """Connections that may wait to be accepted; Linux grants as many as its `net.core.somaxconn`, which is the same by default.

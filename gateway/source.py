@@ -158,6 +158,11 @@ class Source:
         finally:
             admission.leave(looks)
 
+    @property
+    def wanted(self) -> int:
+        """How many readers wait for one of the documents that are open to be closed."""
+        return self.admission.reads.queued
+
     def status(self) -> SourceStatus:
         """How the source stands now. Cheap enough to be asked once a second."""
         workers, limits, admission = self._workers, self.limits, self.admission

@@ -20,8 +20,9 @@ from yarl import URL
 from adapters.errors import AdapterError
 from gateway import composing
 from gateway.errors import Problem, problem_for
+from gateway.http_server import HttpServer
 from gateway.routing import Location
-from gateway.server import HttpServer, Pipeline
+from gateway.server import Pipeline
 from gateway.settings import Settings
 from gateway.settings.caching import NoCaching
 

@@ -5,23 +5,28 @@ answer that comes too late is work for nobody. While it is now and then empty, e
 `patience`. A queue that has stood for that long is overload, and then the other order serves more people: the newest first,
 whose reader is surely still there, and whoever has waited for `target` is shed (controlled delay with adaptive LIFO:
 K. Nichols and V. Jacobson, "Controlling Queue Delay", 2012; B. Maurer, "Fail at Scale", 2015).
+
+All of that holds among the turns of one client. Clients get their places one after the other, however many turns each has, and
+in a full queue whoever has most makes room: one that asks a thousand times at once waits for itself (fair queueing: J. Nagle,
+RFC 970).
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
 
 class Turn:
-    """One who waits. `token` is the caller's own."""
+    """One who waits. `token` is the caller's own, `client` whom it is for."""
 
-    __slots__ = ("since", "token")
+    __slots__ = ("client", "since", "token")
 
-    def __init__(self, token: Any, since: float) -> None:
+    def __init__(self, token: Any, since: float, client: str = "") -> None:
         self.token = token
         self.since = since
+        self.client = client
 
 
 class Bulkhead:
@@ -30,7 +35,18 @@ class Bulkhead:
     A place is taken by `enter`, or handed over by `leave` to a turn that waits; it is given back by `leave`, once.
     """
 
-    __slots__ = ("_clock", "_empty_at", "_patience", "_queue", "_target", "in_use", "max_queued", "places")
+    __slots__ = (
+        "_clients",
+        "_clock",
+        "_displaced",
+        "_empty_at",
+        "_patience",
+        "_queue",
+        "_target",
+        "in_use",
+        "max_queued",
+        "places",
+    )
 
     def __init__(
         self, places: int, *, max_queued: int, patience: float, target: float, clock: Callable[[], float]
@@ -41,7 +57,9 @@ class Bulkhead:
         self._patience = patience
         self._target = min(target, patience)
         self._clock = clock
-        self._queue: deque[Turn] = deque()
+        self._queue: dict[Turn, None] = {}
+        self._clients: OrderedDict[str, dict[Turn, None]] = OrderedDict()
+        self._displaced: list[Turn] = []
         self._empty_at = clock()
 
     @property
@@ -61,16 +79,26 @@ class Bulkhead:
         self.in_use += 1
         return True
 
-    def wait(self, token: Any) -> Turn | None:
-        """Join the queue, None when it is full."""
-        if len(self._queue) >= self.max_queued:
+    def wait(self, token: Any, client: str = "") -> Turn | None:
+        """Join the queue, None when it is full and nobody in it has more turns than `client`. One may be `overdue` then."""
+        if len(self._queue) >= self.max_queued and not self._make_room(client):
             return None
         now = self._clock()
         if not self._queue:
             self._empty_at = now
-        turn = Turn(token, now)
-        self._queue.append(turn)
+        turn = Turn(token, now, client)
+        self._queue[turn] = None
+        self._clients.setdefault(client, {})[turn] = None
         return turn
+
+    def _make_room(self, client: str) -> bool:
+        largest = max(self._clients.values(), key=len, default={})
+        if len(largest) <= len(self._clients.get(client, ())) + 1:
+            return False
+        oldest = next(iter(largest))
+        self.quit(oldest)
+        self._displaced.append(oldest)
+        return True
 
     def leave(self) -> Turn | None:
         """Give a place back. The turn that has it now, None when nobody waits.
@@ -78,29 +106,43 @@ class Bulkhead:
         With fewer places than are in use, as after `places` was lowered, nobody gets it.
         """
         if self._queue and self.in_use <= self.places:
-            return self._queue.pop() if self.overloaded else self._queue.popleft()
+            client, turns = next(iter(self._clients.items()))
+            turn = next(reversed(turns)) if self.overloaded else next(iter(turns))
+            self._clients.move_to_end(client)
+            self.quit(turn)
+            return turn
         self.in_use -= 1
         return None
 
     def quit(self, turn: Turn) -> bool:
         """Leave the queue without a place. False when the turn is not in it: it was handed a place, or shed."""
-        try:
-            self._queue.remove(turn)
-        except ValueError:
+        if turn not in self._queue:
             return False
+        del self._queue[turn]
+        turns = self._clients[turn.client]
+        del turns[turn]
+        if not turns:
+            del self._clients[turn.client]
         return True
 
     def overdue(self) -> list[Turn]:
-        """Those who have waited for longer than anybody may now, the oldest first. They are out of the queue."""
-        shed: list[Turn] = []
+        """Those who made room, and who have waited for longer than anybody may now, the oldest first. They are out."""
+        shed, self._displaced = self._displaced, []
         if self._queue:
             limit = self._clock() - (self._target if self.overloaded else self._patience)
-            while self._queue and self._queue[0].since <= limit:
-                shed.append(self._queue.popleft())
+            late = []
+            for turn in self._queue:
+                if turn.since > limit:
+                    break
+                late.append(turn)
+            for turn in late:
+                self.quit(turn)
+            shed += late
         return shed
 
     def clear(self) -> list[Turn]:
         """All who wait, out of the queue: there is no sense in waiting any more."""
         everybody = list(self._queue)
         self._queue.clear()
+        self._clients.clear()
         return everybody

@@ -14,6 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from gateway import errors
+from gateway.asking import ASKING
 from gateway.errors import Problem
 from gateway.protocol.interactions import Interaction
 from gateway.security import ANONYMOUS, Identity
@@ -61,7 +62,10 @@ class Door:
         except Problem:
             self._count(_address(request))
             raise
-        self._count(_client(request, identity))
+        client = _client(request, identity)
+        self._count(client)
+        # Who waits with many requests waits for itself.
+        ASKING.set(client)
         return identity
 
     def unknown(self, request: web.BaseRequest, identity: Identity) -> None:

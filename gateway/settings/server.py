@@ -28,8 +28,8 @@ class ServerLimits(Section):
     )
     reader_timeout: Duration = Field(
         default=20.0,
-        description="How long a reader may take nothing of a document before its connection is reset, so that a "
-        "stalled client does not hold a place in the archive.",
+        description="How long a reader may take next to nothing before its connection is reset; while others wait for its "
+        "place in the archive, one that stalls makes room sooner.",
     )
     max_connections: Count = Field(
         default=2000, description="How many connections may be open at once; the next one is answered 503."

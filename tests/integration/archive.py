@@ -33,11 +33,12 @@ from adapters.filesystem import FilesystemAdapter
 from adapters.memory import MemoryAdapter, MemoryOptions
 from gateway.composing import opened
 from gateway.fhir import Version
+from gateway.http_server import HttpServer
 from gateway.protocol.negotiation import Format
 from gateway.routing import Location
 from gateway.security.door import Door
 from gateway.security.opening import open_authentication
-from gateway.server import HttpServer, Pipeline
+from gateway.server import Pipeline
 from gateway.settings import load
 from gateway.telemetry import Telemetry
 from tests.support.raw_http import Answer

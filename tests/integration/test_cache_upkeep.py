@@ -18,8 +18,8 @@ from gateway.admin import LONGEST_BODY, Admin
 from gateway.cache import Limits, PurgePending, Scope
 from gateway.cache.memory import MemoryCache
 from gateway.cli import main
+from gateway.http_server import HttpServer
 from gateway.observed import Observed
-from gateway.server import HttpServer
 from gateway.shared import Sharing
 from gateway.source import Limits as SourceLimits
 from gateway.upkeep import Upkeep

@@ -76,6 +76,7 @@ HTTP_ROOMS = (
     "cli.fetch",
     "handlers",
     "health",
+    "http_server",
     "middleware",
     "reply",
     "security.authentication",

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ from gateway.fhir import Version
 from gateway.fhir.capability import CapabilityFacts
 from gateway.fills import Fills
 from gateway.handlers import Handlers
+from gateway.http_server import HttpServer
 from gateway.listener import Allowance, Listener, listening_on
 from gateway.protocol.interactions import Bases
 from gateway.protocol.profile import PROFILES, Profile
@@ -34,7 +36,7 @@ from gateway.routing import Location, Route, Router, Scheme
 from gateway.security.authentication import Authentication
 from gateway.security.door import Door
 from gateway.security.rules import Judgement
-from gateway.server import HttpServer, Pipeline
+from gateway.server import Pipeline
 from gateway.shared import SharedReads, Sharing
 from gateway.source import Limits, Source, services
 from gateway.spool import Spool
@@ -80,6 +82,7 @@ class Service:
     shared: Mapping[str, SharedReads] = field(default_factory=dict)
     listener: Listener | None = None
     upkeep: Upkeep | None = None
+    listening: Sequence[socket.socket] = ()
 
     @property
     def url(self) -> str:
@@ -208,7 +211,7 @@ async def service(
             audit=trail,
         )
         pipeline = Pipeline(handlers, telemetry, door or Door(authentication=authentication))
-        server = HttpServer(pipeline, keepalive=keepalive, header_timeout=header_timeout)
+        server = HttpServer(pipeline, keepalive=keepalive, header_timeout=header_timeout, reader_timeout=reader_timeout)
         listener = Listener(
             sockets := await listening_on("127.0.0.1", 0),
             server,
@@ -220,7 +223,13 @@ async def service(
         port = sockets[0].getsockname()[1]
         stack.push_async_callback(server.shutdown, 0.5)
         stack.callback(listener.close)
-        made: dict[str, Any] = {"spool": spool, "fills": fills, "shared": shared, "listener": listener}
+        made: dict[str, Any] = {
+            "spool": spool,
+            "fills": fills,
+            "shared": shared,
+            "listener": listener,
+            "listening": sockets,
+        }
         made["upkeep"] = Upkeep(router, documents, cache, fills, sources)
         yield Service(port, sources, pipeline, telemetry, log, **made)
 

@@ -24,8 +24,9 @@ import yaml
 
 from gateway.composing import opened
 from gateway.demo.xds import REPOSITORY, Document, FakeRepository
+from gateway.http_server import HttpServer
 from gateway.ids.sealed import Address, Place, Seal
-from gateway.server import HttpServer, Pipeline
+from gateway.server import Pipeline
 from gateway.settings import load
 from gateway.telemetry import Telemetry
 from gateway.workers import SOURCE_THREADS

@@ -148,3 +148,30 @@ def test_no_place_is_lost_or_taken_twice_and_nobody_is_forgotten(
         assert one.in_use <= places
         assert one.queued <= most
         assert one.in_use == places or not queue
+
+
+# --- turns of several clients ----------------------------------------------------------------------------------------
+
+
+def test_each_client_gets_its_turn_however_many_turns_of_another_wait() -> None:
+    full, _ = bulkhead(1, 10)
+    assert full.enter()
+    for name in ("flood", "flood", "flood", "ward", "flood", "clinic"):
+        assert full.wait(name, name)
+    assert [full.leave().token for _ in range(6)] == ["flood", "ward", "clinic", "flood", "flood", "flood"]  # type: ignore[union-attr]
+    assert full.leave() is None
+    assert full.enter()
+
+
+def test_in_a_full_queue_the_client_with_most_turns_makes_room() -> None:
+    full, _ = bulkhead(1, 4)
+    assert full.enter()
+    for number in range(4):
+        assert full.wait(number, "flood")
+    assert full.wait(4, "flood") is None, "it makes no room for itself"
+    assert full.wait("a letter", "ward")
+    assert [turn.token for turn in full.overdue()] == [0]
+    assert full.queued == 4
+    assert full.wait("another", "ward")
+    assert [turn.token for turn in full.overdue()] == [1]
+    assert full.wait("a third", "ward") is None, "by now both have as many"

@@ -11,6 +11,7 @@ import json
 import os
 import random
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -315,6 +316,22 @@ async def test_a_small_document_that_nobody_takes_is_not_called_complete(tmp_pat
             await at.idle()
             await connection.rest()
             assert connection.ending is Ending.RESET
+
+
+async def test_what_a_reader_got_of_a_body_that_broke_off_is_not_counted_too_low(tmp_path: Path) -> None:
+    """The audit trail says how much was disclosed: a piece that was taken in part was taken."""
+    (tmp_path / "large.bin").write_bytes(bytes(6_000_000))
+    async with service({"letters": folder(tmp_path)}, reader_timeout=0.4) as at:
+        # As little as a kernel under pressure takes at a time.
+        at.listening[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
+        async with connect(at.host, at.port, receive_buffer=65536) as connection:
+            await connection.send(request("/R4/Binary/large.bin"))
+            received = 0
+            while received < 400_000:
+                received += len(await connection.receive())
+            (line,) = await at.lines(1)
+        assert line["outcome"] == "aborted"
+        assert received - 1000 <= line["bytes"] < 6_000_000
 
 
 @pytest.mark.parametrize("span", ["0-0", "1000-5000000", "20000000-", "-7000000"])
