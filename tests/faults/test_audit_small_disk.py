@@ -14,7 +14,7 @@ from tests.support.process import require
 def test_a_full_disk_refuses_readers_and_breaks_nothing(tmp_path: Path) -> None:
     rights = "-m" if os.geteuid() == 0 else "-mr"
     command = [require("unshare"), rights, sys.executable, "-m", "tests.support.audit_small_disk", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert said["served"] > 100

@@ -72,7 +72,7 @@ def overwrite(path: Path, at: int, data: bytes) -> None:
 def test_a_full_disk_is_not_stored_and_counted(tmp_path: Path) -> None:
     rights = "-m" if os.geteuid() == 0 else "-rm"
     command = ["unshare", rights, sys.executable, "-m", "tests.support.small_disk", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert said["stored"] == said["found"] == [True, True, True, False, False]

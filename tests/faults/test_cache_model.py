@@ -18,7 +18,7 @@ import pytest
 
 PROJECT = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(420)
 
 
 def at_once(*runs: str) -> list[dict[str, Any]]:
@@ -35,11 +35,11 @@ def at_once(*runs: str) -> list[dict[str, Any]]:
         for words in runs
     ]
     try:
-        ended = [(*one.communicate(timeout=220), one.returncode) for one in running]
+        ended = [(*one.communicate(timeout=400), one.returncode) for one in running]
     finally:
         for one in running:
             one.kill()
-            one.wait()
+            one.communicate()
     for words, (out, err, status) in zip(runs, ended, strict=True):
         print(words, out)
         assert status == 0, f"{words}:\n{out}\n{err[-2000:]}"

@@ -16,5 +16,5 @@ async def test_nobody_is_given_wrong_bytes_in_a_storm(tmp_path: Path, engine: st
         tally = await storm(server, 3, engine=engine)
     assert tally.wrong == 0, str(tally)
     assert tally.left_open == 0, str(tally)
-    assert tally.right > 20, str(tally)
+    assert tally.right > 5, str(tally)
     assert tally.errors.total(), str(tally)

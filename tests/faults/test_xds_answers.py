@@ -34,7 +34,7 @@ PATIENT = "THISTLEQUILL", "9999458076", "java.lang"
 CDA = replace(letter(1), content=Stored("<ClinicalDocument>æ</ClinicalDocument>".encode()), media_type="text/xml")
 """Text, in place of the first letter."""
 
-SHORT = QUICK | {"first_byte": "300ms", "between_bytes": "300ms"}
+SHORT = QUICK | {"connect": "1s", "first_byte": "300ms", "between_bytes": "300ms"}
 """Deadlines for those who are to miss them."""
 
 REFUSED: dict[str, type[AdapterError]] = {

@@ -238,7 +238,7 @@ def test_an_adapter_that_hangs_cannot_hold_the_command(tmp_path: Path) -> None:
     package = lay_out(tmp_path, hangs)
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(package), str(PROJECT)])}
     command = [sys.executable, "-m", "gateway", "adapter", "test", NAME, "--rule", "C6.2"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=50, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=100, check=False)
     assert done.returncode == 1, done.stderr
     assert "The adapter hangs: no end after 0.2 seconds." in done.stdout
     assert "0 passed, 1 failed" in done.stdout

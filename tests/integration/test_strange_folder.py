@@ -93,7 +93,7 @@ BASES = {"/STU3": "content", "/R4": "data"}
 def command(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     environ = {**os.environ, "PYTHONPATH": str(PROJECT), "COLUMNS": "200"}
     words = [sys.executable, "-m", "gateway", *arguments]
-    return subprocess.run(words, cwd=cwd, env=environ, capture_output=True, text=True, errors="replace", timeout=50)
+    return subprocess.run(words, cwd=cwd, env=environ, capture_output=True, text=True, errors="replace", timeout=100)
 
 
 @dataclass(frozen=True)

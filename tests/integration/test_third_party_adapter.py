@@ -54,7 +54,7 @@ class Clean:
         ]
         words = [str(self.home / "bin" / "python"), "-m", *words] if words[0] == "pytest" else words
         done = subprocess.run(
-            words, cwd=place, env=self.environ, capture_output=True, text=True, timeout=50, check=False
+            words, cwd=place, env=self.environ, capture_output=True, text=True, timeout=100, check=False
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
         return done.stdout
@@ -78,7 +78,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Clean:
 
 
 def call(*command: str | Path, cwd: Path) -> None:
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -105,7 +105,7 @@ class Reader:
     def run(self, command: str) -> str:
         done = subprocess.run(
             ["sh", "-ec", self.mapped(command)],
-            cwd=self.work, env=self.environ, capture_output=True, text=True, errors="replace", timeout=50, check=True,
+            cwd=self.work, env=self.environ, capture_output=True, text=True, errors="replace", timeout=100, check=True,
         )  # fmt: skip
         return done.stdout + done.stderr
 

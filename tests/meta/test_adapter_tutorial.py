@@ -155,7 +155,7 @@ class Author:
         }
         typed = command.replace("/srv/", f"{self.srv}/").replace("pytest -q", "pytest -q -p no:cacheprovider")
         done = subprocess.run(
-            ["sh", "-ec", typed], cwd=self.place, env=environ, capture_output=True, text=True, timeout=50, check=False
+            ["sh", "-ec", typed], cwd=self.place, env=environ, capture_output=True, text=True, timeout=100, check=False
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
         return done.stdout + done.stderr

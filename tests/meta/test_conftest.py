@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -103,7 +104,9 @@ def run(directory: Path, source: str, *more: str, chosen: str = "") -> Run:
     report = directory / "report.json"
     options = ["-p", "tests.conftest", "-c", PROJECT / "pyproject.toml", "--rootdir", directory, "-rfE", *more]
     command = [sys.executable, "-m", "pytest", *options, "--conformance-report", report, directory / chosen]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=50)
+    # What says which process of this run it is would be said of the inner one, too.
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    done = subprocess.run(command, cwd=PROJECT, env=environ, capture_output=True, text=True, timeout=100)
     closing = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
     failed = {line.split(" - ")[0].rpartition("::")[2] for line in closing}
     table = json.loads(report.read_text()) if report.exists() else {}

@@ -121,7 +121,7 @@ def read_json(block: Block, reader: Reader) -> None:
 
 def run_program(block: Block, reader: Reader) -> None:
     command = [sys.executable, "-c", block.text]
-    done = subprocess.run(command, cwd=reader.work, env=reader.environ, capture_output=True, text=True, timeout=50)
+    done = subprocess.run(command, cwd=reader.work, env=reader.environ, capture_output=True, text=True, timeout=100)
     if done.returncode:
         raise Untrue(f"{block}: {done.stderr}")
 

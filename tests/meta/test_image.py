@@ -124,7 +124,7 @@ def test_the_image_is_built_from_files_that_are_let_through():
 def lint(dockerfile: Path) -> str:
     """What hadolint has against a Dockerfile; empty when nothing."""
     hadolint = Path(sysconfig.get_path("scripts")) / "hadolint"
-    done = subprocess.run([hadolint, "--no-color", dockerfile], capture_output=True, text=True, timeout=50)
+    done = subprocess.run([hadolint, "--no-color", dockerfile], capture_output=True, text=True, timeout=100)
     return done.stdout + done.stderr
 
 

@@ -79,7 +79,7 @@ class Checkout:
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         environ = {"PATH": str(self.tools), "HOME": str(self.state), **self.environ}
-        return subprocess.run(command, cwd=self.root, env=environ, capture_output=True, text=True, timeout=50)
+        return subprocess.run(command, cwd=self.root, env=environ, capture_output=True, text=True, timeout=100)
 
     def log(self) -> list[str]:
         """What the stand-ins were asked since the last call."""

@@ -21,7 +21,7 @@ PROJECT = Path(__file__).parents[2]
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=50)
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -108,7 +108,7 @@ def test_the_bill_of_materials_describes_an_environment(tmp_path):
         shutil.copytree(metadata.distribution(name)._path, site / f"{name}.dist-info")
     file, environ = tmp_path / "sbom.json", os.environ | {"PYTHON": sys.executable}
     script = PROJECT / "deploy" / "scripts" / "sbom"
-    subprocess.run([script, tmp_path / "environment" / "bin" / "python", file], env=environ, check=True, timeout=50)
+    subprocess.run([script, tmp_path / "environment" / "bin" / "python", file], env=environ, check=True, timeout=100)
     bill = json.loads(file.read_text())
     root, components = bill["metadata"]["component"], {one["name"]: one for one in bill["components"]}
     assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")

@@ -47,7 +47,7 @@ def configuration(server: Samba, **more: object) -> str:
 
 def typed(command: str, folder: Path) -> str:
     words = command.replace("fhir-gateway", f"{sys.executable} -m gateway").split()
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, errors="replace", timeout=50, check=False)
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, errors="replace", timeout=100, check=False)
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     return done.stdout
 

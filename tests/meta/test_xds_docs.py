@@ -66,7 +66,7 @@ class Site:
         }
         done = subprocess.run(
             ["sh", "-ec", self.mapped(script)],
-            cwd=self.home, env=environ, capture_output=True, text=True, errors="replace", timeout=50, check=False,
+            cwd=self.home, env=environ, capture_output=True, text=True, errors="replace", timeout=100, check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
         return done.stdout

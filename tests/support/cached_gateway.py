@@ -115,7 +115,7 @@ class Place:
         command = [sys.executable, "-m", "gateway", *words, "--config", str(path)]
         environ = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY")}
         return subprocess.run(
-            command, cwd=PROJECT, env=environ, capture_output=True, text=True, timeout=50, check=False, **more
+            command, cwd=PROJECT, env=environ, capture_output=True, text=True, timeout=100, check=False, **more
         )
 
 

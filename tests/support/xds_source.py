@@ -15,7 +15,7 @@ from adapters.testing.harness import RecordingLog
 from adapters.xds import XdsAdapter, XdsOptions
 from gateway.demo.xds import REPOSITORY, Document, FakeRepository
 
-QUICK = {"connect": "2s", "first_byte": "5s", "between_bytes": "5s"}
+QUICK = {"connect": "10s", "first_byte": "20s", "between_bytes": "20s"}
 """Deadlines that end a hung test, and that nothing sound comes near."""
 
 
