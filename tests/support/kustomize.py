@@ -4,7 +4,7 @@
 
 Understands resources, components, configMapGenerator, strategic merge patches with a target, namespace, images and
 replicas, and refuses everything else. Where kubectl is there, tests compare what it makes with what this makes.
-`python -m tests.support.kustomize` writes deploy/kubernetes/rendered.
+`python -m tests.support.kustomize` writes deploy/kubernetes/rendered, and the alarms for the Prometheus Operator.
 """
 
 from __future__ import annotations
@@ -182,7 +182,25 @@ def written(name: str) -> str:
     return HEADER.format(name=name) + yaml.dump_all(resources, Dumper=_Dumper, sort_keys=False, width=120)
 
 
+RULE = KUBERNETES / "components" / "monitoring" / "prometheusrule.yaml"
+
+
+def prometheus_rule() -> str:
+    """The text of `RULE`: the alarms of deploy/monitoring as the Prometheus Operator wants them."""
+    rules = (PROJECT / "deploy" / "monitoring" / "alerts.yaml").read_text()
+    groups = "".join(f"  {line}\n" for line in rules[rules.index("groups:") :].splitlines())
+    return f"""\
+# The alarms of deploy/monitoring/alerts.yaml for the Prometheus Operator. Written by `python -m tests.support.kustomize`.
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata:
+  name: fhir-gateway
+spec:
+{groups}"""
+
+
 if __name__ == "__main__":
+    RULE.write_text(prometheus_rule())
     for name in EXAMPLES:
         (KUBERNETES / "rendered" / f"{name}.yaml").write_text(written(name))
     sys.exit(0)
