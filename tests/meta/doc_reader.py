@@ -6,18 +6,20 @@ that runs it. Places and ports of the documentation are changed for those of the
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 from tests.meta.doc_blocks import Block, Page, commands
 from tests.support.ports import free_port
-from tests.support.process import ServerFailed, require, running
+from tests.support.process import ServerFailed, port_ready, require, running
 
 PROJECT = Path(__file__).parents[2]
 ARCHIVE = PROJECT / "config" / "sample-archive"
@@ -30,7 +32,7 @@ sources:
 """What a page starts with when it does not write a configuration itself, and what completes a part of one."""
 
 
-SAVED = "# gateway.yaml\n"
+SAVED = re.compile(r"# (gateway\.yaml|redis\.conf)\n")
 """How a block begins that a reader is to save under this name before going on."""
 
 
@@ -44,7 +46,8 @@ class Reader:
     def __init__(self, home: Path, stack: ExitStack) -> None:
         self.home = home
         self.work = home / "work"
-        self.public, self.admin = free_port(), free_port()
+        self.public, self.admin, self.redis = free_port(), free_port(), free_port()
+        self.share: int | None = None
         self._stack = stack
         self._serving = stack.enter_context(ExitStack())
         for name in ("work/.venv/bin", "bin", "srv/letters", "archive/letters", "archive/scans", "run/secrets"):
@@ -57,7 +60,7 @@ class Reader:
         for number, document in enumerate(sorted((ARCHIVE / "discharge").rglob("*.pdf"))):
             shutil.copy(document, home / "srv" / "letters" / f"letter-{number}.pdf")
         (home / "archive" / "scans.csv").write_text("id,path\n")
-        for name in ("smb", "client.password"):
+        for name in ("smb", "client.password", "redis-password"):
             (home / "run" / "secrets" / name).write_text("a password\n")
         for name in ("audit-key", "seal", "seal-2026", "cache-key"):
             (home / "run" / "secrets" / name).write_bytes(os.urandom(32))
@@ -74,17 +77,24 @@ class Reader:
         }
 
     def mapped(self, text: str) -> str:
-        """`text` with the documentation's places and ports changed for those of this reader."""
+        """`text` with the documentation's places and ports changed for those of this reader.
+
+        Where there is a file server, on the port `share`, it is the documentation's.
+        """
+        if self.share is not None:
+            there = rf"\1server: 127.0.0.1\n\1port: {self.share}"
+            text = re.sub(r"^( +)server: fileserver\.trust\.local$", there, text, flags=re.MULTILINE)
         text = re.sub(r"(?<![\w/])/(srv|archive|run)/", lambda found: f"{self.home}{found[0]}", text)
-        return text.replace("127.0.0.1:8080", f"127.0.0.1:{self.public}").replace(
-            "127.0.0.1:8081", f"127.0.0.1:{self.admin}"
+        ports = {8080: self.public, 8443: self.public, 8081: self.admin, 6379: self.redis}
+        return re.sub(
+            rf"\b127\.0\.0\.1:({'|'.join(map(str, ports))})\b", lambda found: f"127.0.0.1:{ports[int(found[1])]}", text
         )
 
     def follow(self, page: Page) -> None:
         """Run every command of `page`, with the configurations that it writes on the way. Raises `Untrue`."""
         for block in page.blocks:
-            if block.language == "yaml" and block.text.startswith(SAVED):
-                (self.work / "gateway.yaml").write_text(self.mapped(block.text))
+            if saved := SAVED.match(block.text):
+                (self.work / saved[1]).write_text(self.mapped(block.text))
             if block.language not in ("sh", "console"):
                 continue
             for command, shown in commands(block):
@@ -110,16 +120,49 @@ class Reader:
         return done.stdout + done.stderr
 
     def init(self, command: str) -> str:
-        """`config init` writes what the page goes on with, so nothing may be there before."""
+        """`config init` writes what the page goes on with, so nothing may be there before, and the demonstration is ended."""
+        self._serving.close()
         (self.work / "gateway.yaml").unlink(missing_ok=True)
         return self.run(command)
 
     def curl(self, command: str) -> str:
+        """Where a page asks for the status, an answer that is not a success is what it shows."""
         require("curl")
+        return self.run(command.replace("curl ", "curl --no-fail ", 1) if "%{http_code}" in command else command)
+
+    def search(self, command: str) -> str:
+        """Log lines are written behind the answers that they tell of."""
+        for _ in range(100):
+            with contextlib.suppress(subprocess.CalledProcessError):
+                return self.run(command)
+            time.sleep(0.02)
         return self.run(command)
 
     def serve(self, command: str) -> str:
-        return self._start(self.mapped(command), "ready http://127.0.0.1:")
+        return self._start(self.mapped(command), "ready http")
+
+    def redis_server(self, command: str) -> str:
+        """Redis in the background, on this reader's port."""
+        require("redis-server")
+        started = running(
+            command,
+            [*command.split(), "--port", str(self.redis), "--bind", "127.0.0.1"],
+            log=self.home / "redis.log",
+            ready=port_ready(self.redis),
+            cwd=self.work,
+        )
+        return self._stack.enter_context(started).out.read_text()
+
+    def openssl(self, command: str) -> str:
+        require("openssl")
+        return self.run(command)
+
+    def deployed(self, command: str) -> str:
+        """A file of the project that is put in its place on a server."""
+        source = PROJECT / command.split()[3]
+        if not source.is_file():
+            raise Untrue(f"there is no {source}")
+        return ""
 
     def demo(self, command: str) -> str:
         """`make demo` is this command after an installation, which `test_make` shows; its ports are the page's."""
@@ -160,12 +203,42 @@ RULES: tuple[tuple[str, Callable[[Reader, str], str]], ...] = (
         by_another_test("tests/meta/test_make.py", "test_test_sets_everything_up_and_ends_with_the_closing_line"),
     ),
     (r"python3 -m venv \.venv", by_another_test("tests/meta/test_packaging.py", "installed")),
-    (r"\.venv/bin/pip install \.", by_another_test("tests/meta/test_packaging.py", "installed")),
+    (r"\.venv/bin/pip install (\.|'\.\[smb\]')", by_another_test("tests/meta/test_packaging.py", "installed")),
+    (r"python3 -m venv /opt/fhir-gateway", by_another_test("tests/meta/test_packaging.py", "installed")),
+    (
+        r"/opt/fhir-gateway/bin/python -m pip install '\.\[smb\]'",
+        by_another_test("tests/meta/test_packaging.py", "installed"),
+    ),
+    (r"install -m 644 deploy/systemd/\S+ /\S+", Reader.deployed),
+    (
+        r"systemd-sysusers|systemd-tmpfiles --create|systemctl enable --now fhir-gateway|journalctl -u fhir-gateway -o cat"
+        r"|sudo -u fhir-gateway /opt/fhir-gateway/bin/fhir-gateway check --config /etc/fhir-gateway/gateway\.yaml",
+        by_another_test("tests/meta/test_systemd.py", "test_the_account_and_its_folders_are_made"),
+    ),
+    ("make image", by_another_test("tests/meta/test_make.py", "test_the_image_is_built_with_its_version")),
+    (
+        r"kubectl (kustomize|apply --kustomize) deploy/kubernetes/examples/(sidecar|replicas)",
+        by_another_test("tests/meta/test_kubernetes.py", "test_what_is_committed_is_what_the_example_comes_to"),
+    ),
+    (
+        r"kubectl create (namespace viewer|secret generic fhir-gateway --namespace viewer .+)",
+        by_another_test(
+            "tests/meta/test_kubernetes.py", "test_the_secret_that_is_made_by_hand_holds_what_the_configuration_names"
+        ),
+    ),
+    (
+        r"kubectl exec --namespace viewer deploy/viewer --container fhir-gateway -- fhir-gateway (status|check)"
+        r" --config /etc/fhir-gateway/gateway\.yaml",
+        by_another_test("tests/meta/test_kubernetes.py", "test_the_gateways_pod_keeps_every_rule"),
+    ),
+    (r"redis-server redis\.conf", Reader.redis_server),
+    (r"openssl .+", Reader.openssl),
+    (r"grep \S+ gateway\.log", Reader.search),
     (r"(\.venv/bin/)?fhir-gateway serve .+", Reader.serve),
     (r"(\.venv/bin/)?fhir-gateway config init .+", Reader.init),
     (r"(\.venv/bin/)?fhir-gateway .+", Reader.run),
     (r"curl .+", Reader.curl),
-    (r"(head -c 32 /dev/urandom|printf '[^']+') >>? \S+", Reader.run),
+    (r"(head -c \d+ /dev/urandom( \| base64)?|printf '[^']+'( \"\$\(tr .+\)\")?) >>? \S+", Reader.run),
     (r"chmod 600 \S+", Reader.run),
 )
 """Every command that the documentation may hold, and how it is run. The first that fits decides."""

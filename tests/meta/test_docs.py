@@ -35,7 +35,10 @@ README = PAGES[0]
 ELSEWHERE = {"docs/adapters.md": "tests/meta/test_adapter_tutorial.py"}
 """Pages whose blocks belong together and have a test of their own."""
 
-TYPED_ELSEWHERE = {"docs/xds.md": "tests/meta/test_xds_docs.py"}
+TYPED_ELSEWHERE = {
+    "docs/xds.md": "tests/meta/test_xds_docs.py",
+    "docs/tutorial.md": "tests/meta/test_tutorial.py",
+}
 """Pages whose commands need a server that this module does not have; their other blocks are read here."""
 
 # --- commands --------------------------------------------------------------------------------------------------------
@@ -166,7 +169,7 @@ def test_no_block_escapes_the_tests() -> None:
 def fault(span: str) -> str | None:
     """What is wrong with a command or key between back-ticks; None when nothing is, or when it is neither."""
     words = span.split()
-    if words[0] == "fhir-gateway":
+    if words[0] == "fhir-gateway" and len(words) > 1:
         return _command_fault(words[1:], whole=True)
     if words[0] in main.commands and "--" in span:
         return _command_fault(words, whole=False)
