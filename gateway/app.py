@@ -30,6 +30,7 @@ from gateway.keyfile import read_key
 from gateway.listener import Allowance, Listener, listening_on
 from gateway.marked_yaml import dotted
 from gateway.metrics.tallies import Meters
+from gateway.notices import Notices
 from gateway.observed import Observed
 from gateway.security.opening import open_authentication
 from gateway.server import Pipeline
@@ -110,6 +111,7 @@ def _observed(stack: AsyncExitStack, telemetry: Telemetry) -> Observed:
     observed = Observed(telemetry, Meters(telemetry.log))
     observed.heartbeat.start()
     stack.callback(observed.heartbeat.stop)
+    stack.callback(asyncio.get_running_loop().create_task(Notices(observed).watch()).cancel)
     return observed
 
 

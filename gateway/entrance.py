@@ -24,6 +24,7 @@ from gateway.server import Pipeline
 from gateway.settings import Settings
 from gateway.settings.policy import PolicySettings
 from gateway.settings.server import ServerLimits, ServerSettings
+from gateway.settings.tracing import TracingSettings
 
 if TYPE_CHECKING:
     from gateway.renewal import Renewal
@@ -96,12 +97,16 @@ async def opened_tracing(stack: AsyncExitStack, settings: Settings, log: Any) ->
     """What makes traces; None where nobody takes them."""
     if settings.tracing.endpoint is None:
         return None
-    # A gateway without a receiver of traces needs neither the extra nor its memory.
-    from gateway.tracing import Traces
-
-    traces = Traces(settings.tracing, log)
+    traces = await asyncio.to_thread(_traces, settings.tracing, log)
     stack.push_async_callback(traces.close)
     return traces
+
+
+def _traces(settings: TracingSettings, log: Any) -> Traces:
+    """Loads the library, which a gateway without a receiver of traces need not have."""
+    from gateway.tracing import Traces
+
+    return Traces(settings, log)
 
 
 def watched_expiries(stack: AsyncExitStack, settings: Settings) -> Expiries:

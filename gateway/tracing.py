@@ -66,7 +66,7 @@ _ROUTES = {
 
 
 class Traces:
-    """Makes the traces of one process."""
+    """Makes the traces of one process. Making one reads files, and is not for a loop."""
 
     def __init__(self, settings: TracingSettings, log: Logger) -> None:
         assert settings.endpoint is not None

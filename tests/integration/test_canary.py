@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import re
 import socket
+import time
+from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from gateway.audit.keys import AuditKeys
 from gateway.audit.reading import records
 from gateway.keyfile import read_key
 from tests.support.gateway import Gateway, serving
+from tests.support.otlp import Receiver, receiving
 from tests.support.ports import free_port
 
 NUMBER, SPACED, NAME, BIRTH = "9434765919", "943-476-5919", "Jabberwocky", "1933-03-21"
@@ -45,7 +48,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def answers(folder: Path) -> list[tuple[str, int, str]]:
+def traces() -> Iterator[Receiver]:
+    """Whoever gets the gateway's traces."""
+    with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def answers(folder: Path, traces: Receiver) -> list[tuple[str, int, str]]:
     """What a gateway answered to requests that carry canaries everywhere: header lines and body, once it has ended."""
     source = {
         "adapter": "filesystem",
@@ -64,6 +74,7 @@ def answers(folder: Path) -> list[tuple[str, int, str]]:
         "log": {"level": "debug"},
         "admin": {"port": admin},
         "cache": {"backend": "memory"},
+        "tracing": {"endpoint": traces.url, "trusted_peers": ["127.0.0.1"]},
         "sources": {"letters": source, "named": by_name},
     }
     found: list[tuple[str, int, str]] = []
@@ -71,9 +82,14 @@ def answers(folder: Path) -> list[tuple[str, int, str]]:
         for target in targets():
             for method in ("GET", "HEAD", "PUT"):
                 found.append(asked(gateway.port, method, target))
+        began = time.time_ns()
         raw(gateway, f"GET /R4/Binary/{ID} HTTP/9.9\r\n{NAME}: {NUMBER}\r\n\r\n")
         raw(gateway, f"{NAME} {NUMBER} {BIRTH}\r\n\r\n")
-        found += [asked(admin, "GET", path) for path in ("/audit", "/cache", "/readyz", f"/{NAME}")]
+        looked = ("/audit", "/cache", "/readyz?verbose", f"/readyz?verbose={NAME}", "/status", "/metrics", f"/{NAME}")
+        found += [asked(admin, "GET", path) for path in (*looked, f"/status?{NUMBER}")]
+        known = {span.trace_id for span in traces.spans}
+        asked(gateway.port, "GET", f"/R4/Binary/{ID}")
+        traces.wait(lambda span: span.trace_id not in known and span.kind == 2 and span.began > began)
         gateway.kill()
     with serving(settings, folder / "again") as gateway:
         found.append(asked(gateway.port, "GET", f"/R4/Binary/{NAME}-unknown"))
@@ -118,6 +134,9 @@ def asked(port: int, method: str, target: str) -> tuple[str, int, str]:
         "Prefer": f"handling={NAME}",
         "Host": f"{NAME}.test",
         "X-Forwarded-For": NAME,
+        "traceparent": f"00-{NAME}-{NUMBER}-01",
+        "tracestate": f"{NAME.lower()}={NUMBER}",
+        "baggage": f"patient={NUMBER},name={NAME}",
         "Forwarded": f"for={NAME};host={NUMBER}",
     }
     try:
@@ -176,6 +195,17 @@ def test_no_open_field_of_the_trail_names_a_patient_and_the_sealed_ones_do(
     keys = AuditKeys(read_key(folder / "audit" / "key"))
     sealed: list[dict[str, Any]] = [one.sealed or {} for one in records(folder / "audit", keys)]
     assert any(one.get("id") == ID and one.get("patient") == NUMBER for one in sealed), "who has the key can tell"
+
+
+def test_no_number_no_state_and_no_trace_names_a_patient(answers: list[tuple[str, int, str]], traces: Receiver) -> None:
+    told = {what.splitlines()[0]: body for what, _, body in answers if what.startswith(("GET /status", "GET /metrics"))}
+    assert len(told["GET /status"]) > 500
+    assert "gateway_requests_total{" in told["GET /metrics"]
+    for what, body in told.items():
+        assert not CANARY.search(body), what
+    assert {span.name for span in traces.spans} >= {"GET /R4/Binary/{id}", "open", "route"}
+    for sent in traces.raw:
+        assert not CANARY.search(sent.decode("latin-1"))
 
 
 def test_the_canaries_would_be_found() -> None:
