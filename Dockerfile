@@ -12,11 +12,13 @@ WORKDIR /src
 # A `pip` of its own has no place in the final image; the base image's one installs into the environment from outside.
 RUN python -m venv --without-pip /opt/gateway
 COPY deploy/image deploy/image
+# Traces for OpenTelemetry bring a dozen libraries more, among them a second HTTP client: `yes` for who wants them.
+ARG TRACING=no
 # Wheels alone: nothing is compiled, so nothing that compiles is needed.
 RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes --only-binary :all: \
         --requirement deploy/image/build.txt \
     && pip --python /opt/gateway/bin/python install --no-cache-dir --disable-pip-version-check --require-hashes \
-        --only-binary :all: --requirement deploy/image/runtime.txt
+        --only-binary :all: --requirement "deploy/image/$(test "$TRACING" = yes && echo tracing || echo runtime).txt"
 COPY pyproject.toml README.md LICENSE ./
 COPY config/sample-archive config/sample-archive
 COPY gateway gateway

@@ -178,7 +178,8 @@ def unlocked(name: str, demands: list[Requirement]) -> list[str]:
 
 
 LOCKED = {
-    "runtime.txt": wanted("smb", "otel"),
+    "runtime.txt": wanted("smb"),
+    "tracing.txt": wanted("smb", "otel"),
     "build.txt": [Requirement(line) for line in PROJECT_FILE["build-system"]["requires"]],
 }
 
@@ -197,6 +198,13 @@ def test_every_release_has_its_digests(name: str):
 def test_a_release_that_will_not_do_is_noticed():
     newer = [Requirement("aiohttp>=99"), Requirement("nowhere-to-be-found")]
     assert [line.partition(":")[0] for line in unlocked("runtime.txt", newer)] == ["aiohttp>=99", "nowhere-to-be-found"]
+
+
+def test_traces_come_with_the_same_releases_and_only_when_they_are_wanted():
+    plain, traced = pinned("runtime.txt"), pinned("tracing.txt")
+    assert plain.items() <= traced.items()
+    assert not {name for name in plain if name.startswith("opentelemetry")}
+    assert "ARG TRACING=no\n" in DOCKERFILE
 
 
 def test_no_file_of_the_image_names_a_registry():
