@@ -18,7 +18,7 @@ from adapters.contract import Log
 from adapters.errors import AdapterError, Busy, TimedOut
 from gateway.asking import ASKING
 from gateway.blame import blamed
-from gateway.deadline import remaining, within
+from gateway.deadline import OVER, remaining, within
 from gateway.endpoint import MANNER, Endpoint, Manner
 from gateway.errors import Resting
 from gateway.resilience import Bulkhead, Latencies, Permit, RetryBudget
@@ -252,7 +252,7 @@ class Admission:
         return self._budget.spend()
 
     def _too_late(self) -> TimedOut:
-        error = TimedOut("the time that the request had was over")
+        error = TimedOut(OVER)
         error.source = self.name
         return error
 

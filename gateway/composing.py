@@ -134,6 +134,7 @@ async def opened(
             policy=policy,
             smart_configuration=smart.render(settings.auth.smart) if settings.auth.smart else None,
             audit=audit,
+            request_timeout=settings.server.limits.request_timeout,
             adapters={name: of.adapter for name, of in settings.sources.items()},
         )
         upkeep = Upkeep(router, documents, cache, fills, sources)

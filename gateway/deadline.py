@@ -15,16 +15,21 @@ from collections.abc import Awaitable, Generator
 from contextvars import ContextVar
 from typing import Any, TypeVar, cast
 
+from adapters.errors import TimedOut
+
 Result = TypeVar("Result")
+
+OVER = "the time that the request had was over"
 
 
 _due: ContextVar[float | None] = ContextVar("due", default=None)
 """When the request of this task has to be answered, by `time.monotonic`; None where nothing says so."""
 
 
-def limit(seconds: float) -> None:
-    """From now on this task works for a request that has to be answered within `seconds`."""
-    _due.set(time.monotonic() + seconds)
+def limit(*seconds: float | None) -> None:
+    """From now on this task works for a request that has to be answered within the least of `seconds`, None for no limit."""
+    given = [one for one in seconds if one is not None]
+    _due.set(time.monotonic() + min(given) if given else None)
 
 
 def unlimited() -> None:
@@ -36,6 +41,19 @@ def remaining(most: float) -> float:
     """Seconds that a wait may take which by itself may take `most`; none or less when the request's time is over."""
     due = _due.get()
     return most if due is None else min(most, due - time.monotonic())
+
+
+async def in_time(awaitable: Awaitable[Result]) -> Result:
+    """The result of `awaitable`. Raises `TimedOut` when the time of this task's request is over before."""
+    due = _due.get()
+    if due is None:
+        return await awaitable
+    try:
+        return await within(max(0.0, due - time.monotonic()), awaitable)
+    except TimeoutError:
+        if time.monotonic() < due:
+            raise
+        raise TimedOut(OVER) from None
 
 
 async def within(seconds: float, awaitable: Awaitable[Result]) -> Result:

@@ -22,6 +22,7 @@ from aiohttp.http import StreamWriter
 
 from adapters.errors import AdapterError, Changed, Corrupt
 from gateway import errors
+from gateway.deadline import in_time
 from gateway.document import Document
 from gateway.errors import Problem
 from gateway.fhir.binary import Base64Stream, Envelope
@@ -76,7 +77,7 @@ class Delivery:
         if reply.envelope is not None and not reply.envelope.carries_content:
             body = reply.envelope.prefix + reply.envelope.suffix
             return web.Response(status=reply.status, headers=reply.headers, body=body), len(body)
-        data = await document.small()
+        data = await in_time(document.small())
         if data is not None:
             body = _small(data, reply)
             return Whole(reply.status, reply.headers, body), len(body)
@@ -99,7 +100,7 @@ class Delivery:
         # The head is made before there is anything to send, and leaves with the first byte.
         writer = cast(StreamWriter, await response.prepare(request))
         try:
-            piece: bytes | None = await anext(pieces, None)
+            piece: bytes | None = await in_time(anext(pieces, None))
         except BaseException:
             # Nothing was sent: whatever is answered instead has a length.
             writer.chunked = False

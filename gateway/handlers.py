@@ -54,6 +54,8 @@ class Handlers:
     audit: Trail = NO_TRAIL
     adapters: Mapping[str, str] = field(default_factory=dict)
     """The kind of each source, for log lines."""
+    request_timeout: float | None = None
+    """Seconds until the first byte of an answer; None for no limit."""
 
     async def answer(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
         """The finished response. Raises `Problem` or `AdapterError` before it started, `Aborted` after."""

@@ -15,7 +15,7 @@ from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.http_exceptions import LineTooLong
 
 from adapters.errors import AdapterError
-from gateway import errors
+from gateway import deadline, errors
 from gateway.account import Account
 from gateway.calls import Call, new_request_id
 from gateway.delivery import Aborted, Interrupted
@@ -25,6 +25,7 @@ from gateway.handlers import Handlers
 from gateway.http_server import MAX_LINE
 from gateway.metrics.tallies import Requests
 from gateway.protocol import negotiation
+from gateway.protocol.parameters import waits
 from gateway.reply import common_headers, fhir_headers
 from gateway.routing import Withdrawn
 from gateway.security.authentication import check_scopes
@@ -80,6 +81,7 @@ class Pipeline:
             # By one reading of these fields another request follows, by another one something else.
             call.standing = {**call.standing, "Connection": "close"}
             request.protocol.close()
+        deadline.limit(handlers.request_timeout, waits(request.headers.get("Prefer")))
         self.in_flight += 1
         timeline = self._account.begin(request, call)
         try:

@@ -11,6 +11,7 @@ from types import TracebackType
 from adapters.contract import Descriptor, Span
 from gateway import media
 from gateway.cache import NOTHING, Hit, Key, Look
+from gateway.deadline import in_time
 from gateway.document import DirectDocument, Document, Facts, FilledDocument, StoredDocument
 from gateway.fill import Reader
 from gateway.opened import Opened
@@ -75,10 +76,13 @@ class StoredOpening(_Context):
 
     async def __aenter__(self) -> Document | None:
         try:
-            return await self._usable(await self._shared.look(self._key))
+            return await in_time(self._found())
         except BaseException:
             self._close()
             raise
+
+    async def _found(self) -> Document | None:
+        return await self._usable(await self._shared.look(self._key))
 
 
 class Opening(_Context):
@@ -88,7 +92,7 @@ class Opening(_Context):
 
     async def __aenter__(self) -> Document:
         try:
-            return await self._open()
+            return await in_time(self._open())
         except BaseException:
             self._close()
             raise

@@ -86,6 +86,18 @@ def prefers_strict(prefer: str | None) -> bool:
     return False
 
 
+def waits(prefer: str | None) -> int | None:
+    """Seconds that a Prefer field says its sender waits for an answer (`wait`, RFC 7240 4.3), None where it does not say."""
+    if prefer is None or "wait" not in prefer.lower():
+        return None
+    for preference in split(prefer, ","):
+        name, _, value = split(preference, ";")[0].partition("=")
+        value = value.strip(OWS + '"')
+        if name.strip(OWS).lower() == "wait":
+            return int(value) if value.isascii() and value.isdigit() and len(value) < 8 else None
+    return None
+
+
 def _parse(query: str) -> Parameters:
     single: dict[str, str] = {}
     elements: list[str] = []

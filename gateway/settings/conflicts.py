@@ -71,6 +71,10 @@ def conflicts(sections: Mapping[str, Any]) -> Iterator[Conflict]:
             yield Conflict(
                 ("sources", name, "prefix"), "prefix", cause, "Give one of them another prefix, such as `x.`."
             )
+        if server and source.limits.open_timeout >= server.limits.request_timeout:
+            cause = "Requests would be given up before this archive has had the time that it may take."
+            cure = "Raise `server.limits.request_timeout` above it, or lower it."
+            yield Conflict(("sources", name, "limits", "open_timeout"), "deadlines", cause, cure)
 
 
 def _of_certificates(server: ServerSettings, auth: AuthSettings) -> Iterator[Conflict]:

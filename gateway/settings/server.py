@@ -26,6 +26,11 @@ class ServerLimits(Section):
         description="How long the headers of a request may take from their first byte on, and a TLS handshake from its "
         "beginning.",
     )
+    request_timeout: Duration = Field(
+        default=60.0,
+        description="How long a request may take from its headers to the first byte of its answer, whatever it waits for. A "
+        "client that waits for less says so with `Prefer: wait=10` (seconds).",
+    )
     reader_timeout: Duration = Field(
         default=20.0,
         description="How long a reader may take next to nothing before its connection is reset; while others wait for its "

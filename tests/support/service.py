@@ -209,6 +209,7 @@ async def service(
                 version: CapabilityFacts(software_version="0", security="none", versioned=True) for version in BASES
             },
             audit=trail,
+            request_timeout=request_timeout,
         )
         pipeline = Pipeline(handlers, telemetry, door or Door(authentication=authentication))
         server = HttpServer(pipeline, keepalive=keepalive, header_timeout=header_timeout, reader_timeout=reader_timeout)
