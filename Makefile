@@ -41,6 +41,7 @@ bench-quick: install ## The same in four minutes: smaller files, fewer rounds, n
 
 soak: install ## The long runs, one after the other
 	@deploy/scripts/install-servers
+	@deploy/scripts/install-servers wrk
 	@for script in benchmarks/soak_*.py; do \
 		name=$$(basename "$$script" .py); \
 		echo "== $$name"; $(PYTHON) -m "benchmarks.$$name" $(ARGS) || exit 1; \

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -21,8 +22,8 @@ from gateway.blame import blamed
 from gateway.deadline import OVER, remaining, within
 from gateway.endpoint import MANNER, Endpoint, Manner
 from gateway.errors import Resting
-from gateway.resilience import Bulkhead, Latencies, Permit, RetryBudget
-from gateway.source_status import REASONS, EndpointStatus, LastError, Latency, Reason
+from gateway.resilience import Bulkhead, Permit, RetryBudget
+from gateway.source_status import REASONS, EndpointStatus, LastError, Reason
 
 Result = TypeVar("Result")
 
@@ -31,6 +32,11 @@ TARGET = 0.25
 
 RETRY_PAUSE = 0.1
 """Seconds before a call is made again, at most: some part of it, so that those that broke together do not come together."""
+
+LOOKED_BACK = 256
+"""Calls of which it is told how long they took."""
+
+QUEUE_FULL = "as many calls as allowed wait for this archive"
 
 COME_BACK = 4.0
 """Over how many seconds, after the first, the return of refused readers is spread."""
@@ -74,7 +80,8 @@ class Admission:
         """Places of questions about documents, as many again: they are short, and must not wait for slow readers."""
         self.rejected: dict[Reason, int] = dict.fromkeys(REASONS, 0)
         self.calls = self.failures = self.retries = 0
-        self.latencies = Latencies()
+        self.recent: deque[float] = deque(maxlen=LOOKED_BACK)
+        """How long the last calls took that were answered, in seconds."""
         self._budget = RetryBudget(lambda: self.calls, clock=clock)
         self._whole = Endpoint(self, "")
         self._named: dict[str, Endpoint] = {}
@@ -123,20 +130,32 @@ class Admission:
 
     # --- places --------------------------------------------------------------------------------------------------
 
-    def refuse(self) -> None:
-        """Raise what a call would meet now, if that is a refusal."""
-        if not self._named:
-            self._whole.refuse()
+    @property
+    def resting(self) -> bool:
+        """Whether the archive as a whole is given a rest, or one call finds out whether it is back."""
+        return not self._whole.breaker.closed
+
+    def refuse(self, bulkhead: Bulkhead) -> None:
+        """Raise what a call would meet now, if that is a refusal: the circuit is open, or the queue for a place full."""
+        if not self._named and self._whole.breaker.refuses:
+            raise self._whole.resting()
+        if bulkhead.full and bulkhead.refuses(ASKING.get()):
+            self._shed(bulkhead)
+            if bulkhead.refuses(ASKING.get()):
+                raise self._busy("queue full", QUEUE_FULL)
 
     async def queue(self, bulkhead: Bulkhead) -> None:
-        """Wait for a place where none is free. Raises `Busy` when too many wait, or have waited for too long.
+        """Take a place, after a wait where none is free. Raises as `refuse`, and `Busy` for who waited for too long.
 
         Whoever has a place must `leave`.
         """
+        self.refuse(bulkhead)
+        if bulkhead.enter():
+            return
         self._shed(bulkhead)
         turn = bulkhead.wait(asyncio.get_running_loop().create_future(), ASKING.get())
         if turn is None:
-            raise self._busy("queue full", "as many calls as allowed wait for this archive")
+            raise self._busy("queue full", QUEUE_FULL)
         self._shed(bulkhead)
         try:
             async with asyncio.timeout(remaining(self.limits.queue_timeout)):
@@ -207,7 +226,7 @@ class Admission:
             else:
                 if permit is not None and self._whole.breaker.troubled:
                     self._whole.answered(permit)
-                self.latencies.note(clock() - began)
+                self.recent.append(clock() - began)
                 return answer
             self.retries += 1
             await asyncio.sleep(RETRY_PAUSE * self._chance())
@@ -257,10 +276,6 @@ class Admission:
         return error
 
     # --- what is told --------------------------------------------------------------------------------------------
-
-    @property
-    def latency(self) -> Latency:
-        return Latency(*self.latencies.quantiles())
 
     @property
     def error(self) -> LastError | None:

@@ -68,13 +68,8 @@ class Endpoint:
     def __call__(self) -> _Guarded:
         return _Guarded(self)
 
-    def refuse(self) -> None:
-        """Raise what a call meets now, if that is a refusal. Takes nothing."""
-        if self.breaker.refuses:
-            raise self.resting()
-
     def admit(self) -> Permit:
-        """Leave for one call. Raises as `refuse`."""
+        """Leave for one call. Raises `resting` when there is none."""
         permit = self.breaker.admit()
         if permit is None:
             raise self.resting()

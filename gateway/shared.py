@@ -183,6 +183,9 @@ class SharedReads:
         while True:
             fill = self._fills.get((key, look.ticket)) if self._may_join(look.ticket) else None
             collapsed = fill is not None
+            if fill is None:
+                # Before anything is made for a read that would be refused: in a crowd that is most of the work.
+                self.source.refuse()
             reader = (fill or self._start(key, look)).follow()
             fill = reader.fill
             fill.wanted = fill.wanted or wanted

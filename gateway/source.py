@@ -32,7 +32,7 @@ from gateway.endpoint import MANNER, Manner
 from gateway.errors import Wedged
 from gateway.metrics.tallies import SourceMeter
 from gateway.opened import Checked, Opened
-from gateway.source_status import LastError, SourceStatus, State
+from gateway.source_status import LastError, Latency, SourceStatus, State
 from gateway.timeline import stage, traceparent
 from gateway.workers import Workers
 
@@ -118,6 +118,11 @@ class Source:
         """
         return _Opening(self, locator, span, version)
 
+    def refuse(self) -> None:
+        """Raise what `open` would raise at once, if it would. Nothing is taken, and the archive is not asked."""
+        self._refuse_when_away()
+        self.admission.refuse(self.admission.reads)
+
     async def stat(self, locator: str, *, patience: float | None = None) -> Descriptor:
         """The facts of a document, under the open deadline. Raises as `open` does on entering.
 
@@ -148,9 +153,8 @@ class Source:
     async def _look(self, operation: str, question: Callable[[], Awaitable[Answer]]) -> Answer:
         self._refuse_when_away()
         admission = self.admission
-        admission.refuse()
         looks = admission.looks
-        if not looks.enter():
+        if admission.resting or not looks.enter():
             await admission.queue(looks)
         try:
             with self.meter.timed(operation):
@@ -181,7 +185,7 @@ class Source:
             retries=admission.retries,
             rejected=dict(admission.rejected),
             endpoints=admission.endpoints,
-            latency=admission.latency,
+            latency=Latency.of(admission.recent),
             error=self._never_entered or admission.error,
         )
 
@@ -242,8 +246,7 @@ class _Opening:
         source = self._source
         source._refuse_when_away()
         admission = source.admission
-        admission.refuse()
-        if not admission.reads.enter():
+        if admission.resting or not admission.reads.enter():
             await admission.queue(admission.reads)
         self._holds = True
         source.open_count += 1

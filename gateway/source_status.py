@@ -7,7 +7,7 @@ inside an archive (C12), and the words and the reasons are closed sets, so that 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -68,6 +68,14 @@ class Latency:
     median: float = 0.0
     p99: float = 0.0
     samples: int = 0
+
+    @classmethod
+    def of(cls, durations: Iterable[float]) -> Latency:
+        """That of `durations` in seconds, in any order."""
+        kept = sorted(durations)
+        if not kept:
+            return cls()
+        return cls(kept[len(kept) // 2], kept[len(kept) * 99 // 100], len(kept))
 
 
 @dataclass(frozen=True, slots=True)

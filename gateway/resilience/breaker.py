@@ -83,6 +83,11 @@ class Breaker:
         return self._failures > 0 or self._open_until is not None
 
     @property
+    def closed(self) -> bool:
+        """Whether every call is admitted."""
+        return self._open_until is None
+
+    @property
     def failures(self) -> int:
         """Failures in a row that were counted since the last success; none once it is open."""
         return self._failures

@@ -68,6 +68,15 @@ class Bulkhead:
         return len(self._queue)
 
     @property
+    def full(self) -> bool:
+        """Whether whoever comes now finds neither a free place nor the end of the queue."""
+        return self.in_use >= self.places and len(self._queue) >= self.max_queued
+
+    def refuses(self, client: str) -> bool:
+        """Whether a turn of `client` would be refused at once: it is full, and nobody has to make room."""
+        return self.full and self._largest(client) is None
+
+    @property
     def overloaded(self) -> bool:
         """Whether the queue has stood for so long that it will not get shorter by waiting."""
         return bool(self._queue) and self._clock() - self._empty_at >= self._patience
@@ -92,13 +101,18 @@ class Bulkhead:
         return turn
 
     def _make_room(self, client: str) -> bool:
-        largest = max(self._clients.values(), key=len, default={})
-        if len(largest) <= len(self._clients.get(client, ())) + 1:
+        largest = self._largest(client)
+        if largest is None:
             return False
         oldest = next(iter(largest))
         self.quit(oldest)
         self._displaced.append(oldest)
         return True
+
+    def _largest(self, client: str) -> dict[Turn, None] | None:
+        """The turns of whoever has most, if those are more than `client` would have with one more."""
+        largest = max(self._clients.values(), key=len, default={})
+        return largest if len(largest) > len(self._clients.get(client, ())) + 1 else None
 
     def leave(self) -> Turn | None:
         """Give a place back. The turn that has it now, None when nobody waits.

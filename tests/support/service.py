@@ -159,6 +159,7 @@ async def service(
     header_timeout: float = 5,
     authentication: Authentication | None = None,
     audit: Callable[[Logger], AbstractAsyncContextManager[Trail]] | None = None,
+    request_timeout: float | None = None,
 ) -> AsyncIterator[Service]:
     """Serve these archives; the first has the prefix "", the others their name and a dot.
 

@@ -1,12 +1,11 @@
-"""The budget of second attempts, and the durations that are kept."""
+"""The budget of second attempts."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.resilience import Latencies, RetryBudget
-from gateway.resilience.latency import KEPT
+from gateway.resilience import RetryBudget
 
 
 class Clock:
@@ -54,18 +53,3 @@ def test_never_more_than_what_was_earned(steps: list[int | float | str]) -> None
         else:
             spent += one.spend()
         assert spent <= 10 + 0.2 * clock.calls + 0.5 * (clock.now - began) + 1e-6
-
-
-@given(st.lists(st.floats(0, 10), max_size=2 * KEPT))
-def test_the_quantiles_are_those_of_the_latest(durations: list[float]) -> None:
-    one = Latencies()
-    for seconds in durations:
-        one.note(seconds)
-    median, p99, samples = one.quantiles()
-    latest = sorted(durations[-KEPT:])
-    assert samples == len(latest)
-    if latest:
-        assert median == latest[len(latest) // 2]
-        assert sum(seconds <= p99 for seconds in latest) >= 0.99 * len(latest)
-    else:
-        assert (median, p99) == (0.0, 0.0)
