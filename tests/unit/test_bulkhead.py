@@ -122,8 +122,9 @@ def test_no_place_is_lost_or_taken_twice_and_nobody_is_forgotten(
                 assert not queue, "somebody waits for a place that was free"
                 inside += 1
             else:
+                refused = one.refuses("")
                 turn = one.wait(object())
-                assert (turn is None) is (len(queue) >= most)
+                assert (turn is None) is refused is (len(queue) >= most)
                 queue += [turn] if turn is not None else []
         elif step == "leave" and inside:
             overloaded = one.overloaded
