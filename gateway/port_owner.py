@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 _LISTENING = "0A"
@@ -23,16 +24,30 @@ _LONGEST = 60
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A process. `command` is its program and the first arguments, without paths of the program."""
+    """A process. `command` is its program and the first arguments, without paths of the program.
+
+    `config` is the file that a gateway was given on its command line, where it can be told.
+    """
 
     pid: int
     command: str
+    config: Path | None = None
 
     @property
     def is_gateway(self) -> bool:
         """Whether this is a gateway that serves, by its command."""
         words = self.command.split()
-        return "serve" in words and any(word in ("fhir-gateway", "gateway") for word in words)
+        return bool({"serve", "worker"} & {*words}) and bool({"fhir-gateway", "gateway"} & {*words})
+
+    def serves(self, config: Path | None) -> bool:
+        """Whether this is a gateway of this configuration, as far as can be told."""
+        if not self.is_gateway:
+            return False
+        if self.config is None or config is None:
+            return True
+        with suppress(OSError):
+            return self.config.samefile(config)
+        return False
 
     def __str__(self) -> str:
         return f"`{self.command}` (process {self.pid})"
@@ -74,7 +89,8 @@ def _owner(inodes: Iterator[str]) -> Owner | None:
         # Processes of other accounts, and those that ended meanwhile.
         with suppress(OSError), os.scandir(f"/proc/{entry}/fd") as files:
             if any(_target(file.path) in wanted for file in files):
-                return Owner(entry, _command(entry))
+                words = _words(entry)
+                return Owner(entry, _shown(words), _config(entry, words))
     return None
 
 
@@ -84,14 +100,26 @@ def _target(link: str) -> str:
     return ""
 
 
-def _command(pid: int) -> str:
-    """Its command line, or its name where that is hidden; arguments that may hold a secret are left out."""
+def _words(pid: int) -> list[str]:
+    """Its command line, or its name where that is hidden."""
     words: list[str] = []
     with suppress(OSError):
         words = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ").split()
     if not words:
         with suppress(OSError):
             words = Path(f"/proc/{pid}/comm").read_text(errors="replace").split()
+    return words
+
+
+def _config(pid: int, words: list[str]) -> Path | None:
+    for option, value in pairwise(words):
+        if option in ("--config", "-c"):
+            return Path(f"/proc/{pid}/cwd", value)
+    return None
+
+
+def _shown(words: list[str]) -> str:
+    """The command to know it by; arguments that may hold a secret are left out."""
     shown: list[str] = []
     for word in words[:4]:
         if word.startswith("--") or "=" in word or len(" ".join([*shown, word])) > _LONGEST:

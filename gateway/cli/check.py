@@ -115,13 +115,18 @@ class Report:
         return int(away or self.cache.state != "ok")
 
 
-async def examine(settings: Settings, *, sample: int = 0, progress: Progress | None = None) -> Report:
+async def examine(
+    settings: Settings, *, sample: int = 0, progress: Progress | None = None, config: Path | None = None
+) -> Report:
     """Try the cache and the key sets, then enter and probe every source, and look at `sample` documents of each.
 
-    `progress` is called from threads while manifests are read.
+    `progress` is called from threads while manifests are read. `config` is the file that `settings` were read from.
     """
     cache, entrance, credentials, places = await asyncio.gather(
-        examine_cache(settings), examine_entrance(settings), examine_credentials(settings), examine_places(settings)
+        examine_cache(settings),
+        examine_entrance(settings),
+        examine_credentials(settings),
+        examine_places(settings, config),
     )
     notes = tuple(Mistake(one.path, one.cause, one.cure, "note") for one in doubts(settings))
     # Documents are looked at where they are, not where they are kept; a policy of one's own was made by `examine_entrance`.

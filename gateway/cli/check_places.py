@@ -21,10 +21,10 @@ from gateway.settings import Settings
 from gateway.settings.paths import key_files
 
 
-async def examine_places(settings: Settings) -> tuple[Mistake, ...]:
-    """Try every address, and look at the directory for temporary files and at the keys."""
+async def examine_places(settings: Settings, config: Path | None = None) -> tuple[Mistake, ...]:
+    """Try every address, and look at the directory for temporary files and at the keys. `config` is the file of `settings`."""
     found = await asyncio.gather(
-        *(asyncio.to_thread(_address, address) for address in addresses(settings)),
+        *(asyncio.to_thread(_address, address, config) for address in addresses(settings)),
         asyncio.to_thread(lambda: list(places(settings))),
     )
     return tuple(one for some in found for one in some)
@@ -38,14 +38,14 @@ def places(settings: Settings) -> Iterator[Mistake]:
     yield from _keys(settings)
 
 
-def _address(address: Address) -> list[Mistake]:
+def _address(address: Address, config: Path | None) -> list[Mistake]:
     try:
         _try(address)
     except OSError as error:
         cause, cure = words(address, error)
         path = address.key(error.errno)
         by = holder(address) if error.errno == errno.EADDRINUSE else None
-        if by is not None and by.is_gateway:
+        if by is not None and by.serves(config):
             return [
                 Mistake(path, f"A gateway is serving there now (process {by.pid}).", "Nothing is to be done.", "note")
             ]

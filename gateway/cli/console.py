@@ -249,7 +249,10 @@ def address_failure(error: OSError, port_cure: str = PORT_CURE) -> tuple[str, st
     address, port = (found[1], found[2]) if found else ("the address", "")
     match error.errno:
         case errno.EADDRINUSE:
-            cause = f"Port {port} on {address} is in use by another program." if port else "The port is in use."
+            from gateway.port_owner import owner_of_port
+
+            by = (owner_of_port(int(port)) if port else None) or "another program"
+            cause = f"Port {port} on {address} is in use by {by}." if port else "The port is in use."
             return cause, f"Stop that program, or choose another port. {port_cure}"
         case errno.EACCES | errno.EPERM if found:
             return f"Port {port} is not allowed to this account.", "Choose a port from 1024 on."

@@ -138,7 +138,9 @@ def demo(port: int, admin_port: int, directory: Path | None, large: str, xds: bo
         except SettingsError as error:
             console.stop(error.problems)
         app = lean_app()
-        with console.start_failures(config, port_cure="Choose others with --port and --admin-port."):
+        with console.start_failures(
+            config, port_cure="They are given with --port and --admin-port; 0 picks a free one."
+        ):
             code = app.serve(settings, lambda url: _announce(url, config, (*TRY, *more)))
     raise SystemExit(code)
 

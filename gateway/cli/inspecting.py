@@ -45,7 +45,7 @@ def check(config: Path | None, as_json: bool, sample: int) -> None:
     from gateway.cli.check_report import facts, print_report
 
     with _progress() as progress:
-        report = asyncio.run(examine(settings, sample=sample, progress=progress))
+        report = asyncio.run(examine(settings, sample=sample, progress=progress, config=config))
     found = placed([*findings(report, settings)], config, known)
     code = console.WRONG if known else report.code
     if as_json:

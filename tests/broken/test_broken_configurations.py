@@ -112,13 +112,19 @@ def test_a_gateway_that_serves_is_no_reason_against_its_own_configuration(tmp_pa
     ports = {"server": {"port": free_port()}, "admin": {"port": free_port()}}
     settings = {**ports, "auth": {"mode": "none"}, "sources": {"letters": source}}
     (tmp_path / "gateway.yaml").write_text(json.dumps(settings))
+    (tmp_path / "other.yaml").write_text(json.dumps(settings))
     with serving(tmp_path / "gateway.yaml", tmp_path / "run") as running:
         done = CliRunner().invoke(main, ["check", "--json", "--config", str(tmp_path / "gateway.yaml")])
+        other = CliRunner().invoke(main, ["check", "--json", "--config", str(tmp_path / "other.yaml")])
         pid = running.server.pid
     found = json.loads(done.stdout)
     assert (done.exit_code, found["problems"]) == (0, [])
     said = f"A gateway is serving there now (process {pid})."
     assert {note["key"]: note["cause"] for note in found["notes"]} == {"admin.port": said, "server.port": said}
+    assert other.exit_code == 2, "another configuration could not have these ports"
+    causes = [problem["cause"] for problem in json.loads(other.stdout)["problems"]]
+    assert all("is in use by `" in cause and f"gateway serve` (process {pid})" in cause for cause in causes), causes
+    assert len(causes) == 2
 
 
 def test_doubts_are_in_the_log_at_the_start(tmp_path: Path) -> None:
