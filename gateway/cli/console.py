@@ -21,7 +21,6 @@ import click
 from gateway.problems import Problem, sentence
 
 if TYPE_CHECKING:
-    from gateway.security.unusable import UnusableCredentials
     from gateway.settings import Settings
 
 FINE, FAILED, WRONG = 0, 1, 2
@@ -141,7 +140,7 @@ def start_failures(
     try:
         yield
     except UnusableCredentials as error:
-        stop([_placed(error, config)])
+        stop([key_problem(config, error.path, error.cause, error.cure)])
     except TlsProblem as error:
         stop([key_problem(config, ("server", "tls", error.option), str(error), error.cure)])
     except HookError as error:
@@ -189,16 +188,6 @@ def _resolved(host: str) -> set[str]:
         return set()
 
 
-def _placed(error: UnusableCredentials, config: Path | None) -> Problem:
-    """What `auth` names and cannot be used, as a problem with its place in the file."""
-    from gateway.marked_yaml import Document, dotted, read
-
-    line, column = (read(config) if config else Document({})).mark(error.path)
-    return Problem(
-        "credentials", error.cause, error.cure, dotted(error.path), str(config) if config else None, line, column
-    )
-
-
 def option_problem(error: Any, config: Path | None, source: str | None) -> Problem:
     """An `OptionError` of a source as a problem with its place in the file."""
     cure = sentence(error.cure) if error.cure else "Correct the options of this source."
@@ -206,12 +195,15 @@ def option_problem(error: Any, config: Path | None, source: str | None) -> Probl
 
 
 def key_problem(config: Path | None, path: tuple[str | int, ...], cause: str, cure: str) -> Problem:
-    """A problem of the key at `path`, with its place in the file."""
-    from gateway.marked_yaml import Document, dotted, read
+    """A problem of the key at `path`, with its place: the variable that set it, else the line of the file."""
+    from gateway.marked_yaml import Document, read
+    from gateway.settings import Settings
+    from gateway.settings.environment import apply
+    from gateway.settings.explain import Origin
 
     document = read(config) if config else Document({})
-    line, column = document.mark(path)
-    return Problem("option", cause, cure, dotted(path), str(config) if config else None, line, column)
+    variables = apply(document.data, os.environ, Settings).origins
+    return Origin(str(config) if config else None, document, variables).problem(path, "option", cause, cure)
 
 
 def dotted_path(path: tuple[str | int, ...]) -> str:

@@ -58,9 +58,9 @@ class Case:
     def answer(self) -> Path:
         return SHELF / f"{self.name}.txt"
 
-    @property
-    def environment(self) -> dict[str, str]:
-        return dict(one.split("=", 1) for one in self.needs.get("environment", "").split())
+    def environment(self, site: Site) -> dict[str, str]:
+        given = Template(self.needs.get("environment", "")).substitute(_known(site))
+        return dict(one.split("=", 1) for one in given.split())
 
 
 def cases() -> list[Case]:
@@ -75,11 +75,13 @@ def cases() -> list[Case]:
 def written(case: Case, site: Site) -> Path:
     """The configuration at the site, with the ports of its servers."""
     path = site.directory / f"{case.name}.yaml"
-    ports = {name: str(port) for name, port in site.ports.items()}
-    ports["full"] = str(site.directory / "full")
-    text = case.text if case.name in ODD else Template(case.text.decode()).substitute(ports).encode()
+    text = case.text if case.name in ODD else Template(case.text.decode()).substitute(_known(site)).encode()
     path.write_bytes(text)
     return path
+
+
+def _known(site: Site) -> dict[str, str]:
+    return {name: str(port) for name, port in site.ports.items()} | {"full": str(site.directory / "full")}
 
 
 def asked(command: str, case: Case, site: Site, *arguments: str) -> tuple[int, str, str]:
@@ -91,7 +93,7 @@ def asked(command: str, case: Case, site: Site, *arguments: str) -> tuple[int, s
         words = [*apart, *script, sys.executable, command, str(config), *arguments]
         done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
         return done.returncode, stable(done.stdout, site), stable(done.stderr, site)
-    runner = CliRunner(env=case.environment)
+    runner = CliRunner(env=case.environment(site))
     account = unprivileged() if case.needs.get("account") == "nobody" else contextlib.nullcontext()
     # A gateway that starts where it should not is told to end, so that a failure is one and not a test that hangs.
     told = threading.Timer(PATIENCE, os.kill, (os.getpid(), signal.SIGTERM))
