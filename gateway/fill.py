@@ -64,7 +64,7 @@ class Reader:
     async def chunks(self, start: int, stop: int | None) -> AsyncGenerator[bytes, None]:
         """The bytes from `start` to `stop`, or to the end. Raises what broke the fill, `Corrupt` for an early end."""
         self.position = start
-        self.fill.moved()
+        self.fill.moved(self.position)
         while stop is None or self.position < stop:
             piece = await self.fill.piece(self.position, MAX_CHUNK if stop is None else stop - self.position)
             if not piece:
@@ -73,7 +73,7 @@ class Reader:
                 return
             yield piece
             self.position += len(piece)
-            self.fill.moved()
+            self.fill.moved(self.position)
 
     async def whole(self) -> bytes:
         """All bytes, once all are there."""
@@ -121,6 +121,7 @@ class Fill:
         self._readers: set[Reader] = set()
         self._waiting: list[asyncio.Future[None]] = []
         self._watching: asyncio.Future[None] | None = None
+        self._resumes_at = 0
 
     @property
     def asked(self) -> float:
@@ -165,9 +166,9 @@ class Fill:
                 return b""
             await self._progress()
 
-    def moved(self) -> None:
-        """A reader took something: a tethered fill may go on."""
-        if self.tethered:
+    def moved(self, position: int) -> None:
+        """A reader has all before `position`: a tethered fill may go on."""
+        if self.held.tethered and position >= self._resumes_at:
             self._rouse()
 
     def left(self, reader: Reader) -> None:
@@ -264,9 +265,12 @@ class Fill:
         self.on_unjoinable(self)
 
     async def _room(self) -> None:
-        """Wait until the slowest reader has all but a window's worth of what is there."""
-        while self.told and self.held.size - self._slowest() >= WINDOW:
-            await self._readers_move()
+        """Wait until the slowest reader has all but a window's worth of what is there; when it is full, until half is free."""
+        if self.told and self.held.size - self._slowest() >= WINDOW:
+            # Not for each piece that is taken: to change between two tasks costs as much as to pass a piece on.
+            self._resumes_at = self.held.size - WINDOW // 2
+            while self._slowest() < self._resumes_at:
+                await self._readers_move()
         self.held.forget(self._slowest())
         if not self._readers:
             raise blamed(Unavailable("nobody reads the document any more"), self.source.name)

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -322,6 +322,28 @@ async def test_a_window_is_all_that_is_held_of_a_large_document() -> None:
         slow.leave()
         assert got == await reading == archive.papers["a"].data
         await at.over(fill)
+
+
+async def test_a_full_window_is_filled_again_when_half_of_it_is_free() -> None:
+    """Not piece by piece: for each of them the fill's task would be woken."""
+    archive = Archive(capabilities=ABLE, chunk=32 * KIB)
+    archive.put("a", random.Random(9).randbytes(4 << 20))
+    async with bench(archive) as there:
+        fill = there.start(max_document=100)
+        reader = fill.follow()
+        await fill.told_or_failed()
+        sent, steps = 0, []
+        async with aclosing(reader.chunks(0, None)) as chunks:
+            async for _ in chunks:
+                for _ in range(100):
+                    await asyncio.sleep(0)
+                if archive.sent > sent:
+                    steps.append(archive.sent - sent)
+                    sent = archive.sent
+        reader.leave()
+        await there.over(fill)
+    assert min(steps[:-1]) >= WINDOW // 2, steps
+    assert max(steps) <= WINDOW + 4 * archive.chunk
 
 
 # --- what is told when it is over ------------------------------------------------------------------------------------
