@@ -43,7 +43,8 @@ def front(folder: Path, cache: dict[str, Any], *, repair: str = "10s") -> Iterat
             "adapter": "smb",
             "ids": {"scheme": "template", "pattern": "{id}.pdf"},
             "options": server.options(port=proxy.port, require_encryption=False),
-            "limits": {"repair_timeout": repair, "open_timeout": "5s"},
+            # How long an archive is given a rest is not what is looked at here.
+            "limits": {"repair_timeout": repair, "open_timeout": "5s", "breaker_pause": "100ms"},
         }
         with serving({"cache": cache, "sources": {"letters": source}}, folder / "gateway") as gateway:
             yield Front(server, proxy, gateway)
@@ -137,5 +138,6 @@ async def test_twenty_readers_are_told_when_the_rest_cannot_be_had(tmp_path: Pat
         if back is None:
             assert read(there.gateway.url, "a").status in (503, 504)
             there.server.start()
+            await asyncio.sleep(0.1)
         again = read(there.gateway.url, "a")
         assert again.body == (data if back is None else back)

@@ -137,7 +137,13 @@ def _settings(
                 "prefix": prefixes[name],
                 "read": read,
                 "ids": {"scheme": "sealed", "key_file": str(key)},
-                "limits": {"open_timeout": "30s", "idle_timeout": "30s", "repair_timeout": "300ms"},
+                # What one fault does to one read is looked at with it, fault after fault: the repository is given no rest.
+                "limits": {
+                    "open_timeout": "30s",
+                    "idle_timeout": "30s",
+                    "repair_timeout": "300ms",
+                    "breaker_failures": 1000,
+                },
                 "options": given,
             }
             for name, given in sources.items()

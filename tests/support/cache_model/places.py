@@ -31,8 +31,10 @@ from tests.support.service import Service, service
 
 POLICY = Policy(ttl=0.4, stale_while_revalidate=0.2, stale_if_error=1.5, patience=0.3, negative=0.2)
 MAX_DOCUMENT = 1 << 20
-LIMITS = Limits(queue_timeout=0.3, open_timeout=0.6, idle_timeout=0.6, repair_timeout=0.5)
-LINGERS = LIMITS.open_timeout + LIMITS.repair_timeout
+LIMITS = Limits(queue_timeout=0.3, open_timeout=0.6, idle_timeout=0.6, repair_timeout=0.5, breaker_pause=0.1)
+LINGERS = LIMITS.open_timeout + LIMITS.repair_timeout + LIMITS.breaker_pause
+"""Seconds for which what an archive did has consequences: then every call of that time has ended, and so has its rest."""
+
 SOURCES = {"letters": "able", "scans": "stable", "faxes": "mute"}
 """Each kind of archive under a name; the first has the ids without a prefix."""
 
@@ -149,6 +151,7 @@ class Processes(Place):
                     "open_timeout": "600ms",
                     "idle_timeout": "600ms",
                     "repair_timeout": "500ms",
+                    "breaker_pause": "100ms",
                 },
             }
             for name, kind in SOURCES.items()
