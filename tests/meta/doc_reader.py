@@ -18,6 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.meta.doc_blocks import Block, Page, commands
+from tests.support.compose import Topology
 from tests.support.ports import free_port
 from tests.support.process import ServerFailed, port_ready, require, running
 
@@ -141,6 +142,13 @@ class Reader:
     def serve(self, command: str) -> str:
         return self._start(self.mapped(command), "ready http")
 
+    def composed(self, command: str) -> str:
+        """The first step's gateway as a process of this machine."""
+        (self.home / "compose").mkdir()
+        site = Topology("1-folder", self.home / "compose")
+        (self.work / "gateway.yaml").write_text(site.configuration.read_text().replace("0.0.0.0", "127.0.0.1"))
+        return self._start("fhir-gateway serve --config gateway.yaml", "ready http")
+
     def redis_server(self, command: str) -> str:
         """Redis in the background, on this reader's port."""
         require("redis-server")
@@ -214,6 +222,14 @@ RULES: tuple[tuple[str, Callable[[Reader, str], str]], ...] = (
         r"systemd-sysusers|systemd-tmpfiles --create|systemctl enable --now fhir-gateway|journalctl -u fhir-gateway -o cat"
         r"|sudo -u fhir-gateway /opt/fhir-gateway/bin/fhir-gateway check --config /etc/fhir-gateway/gateway\.yaml",
         by_another_test("tests/meta/test_systemd.py", "test_the_account_and_its_folders_are_made"),
+    ),
+    (
+        r"docker compose --project-directory deploy/compose/1-folder up --build --detach",
+        Reader.composed,
+    ),
+    (
+        r"docker compose --project-directory deploy/compose/4-xds .+|deploy/compose/make-secrets deploy/compose/4-xds",
+        by_another_test("tests/integration/test_compose.py", "test_a_repository_behind_mutual_tls"),
     ),
     ("make image", by_another_test("tests/meta/test_make.py", "test_the_image_is_built_with_its_version")),
     (
