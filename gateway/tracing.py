@@ -50,7 +50,6 @@ QUEUE = 4096
 """Spans that wait to be delivered, some MiB; those of about 700 requests."""
 
 AT_ONCE = 512
-DELAY_MS = 1000
 
 LAST_SECONDS = 2.0
 """How long the last spans get to be delivered when the gateway ends."""
@@ -74,7 +73,7 @@ class Traces:
         ca = None if settings.ca is None else str(settings.ca)
         exporter = OTLPSpanExporter(settings.endpoint, certificate_file=ca, timeout=settings.timeout)
         self._delivery = _Delivery(exporter, log.bind(component="tracing"))
-        self._queue = _Queue(self._delivery)
+        self._queue = _Queue(self._delivery, settings.delay)
         self._provider = TracerProvider(
             sampler=ParentBased(TraceIdRatioBased(settings.sample)),
             resource=Resource.create({"service.name": settings.service_name, "service.version": __version__}),
@@ -196,10 +195,10 @@ def _parent(value: str | None) -> SpanContext | None:
 class _Queue(SpanProcessor):
     """Spans on their way to the thread that delivers them, never more than `QUEUE`."""
 
-    def __init__(self, delivery: _Delivery) -> None:
+    def __init__(self, delivery: _Delivery, delay: float) -> None:
         self._delivery = delivery
         self._batches = BatchSpanProcessor(
-            delivery, max_queue_size=QUEUE, max_export_batch_size=AT_ONCE, schedule_delay_millis=DELAY_MS
+            delivery, max_queue_size=QUEUE, max_export_batch_size=AT_ONCE, schedule_delay_millis=delay * 1000
         )
         self._put = 0
         self.dropped = 0

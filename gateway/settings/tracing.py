@@ -57,4 +57,5 @@ class TracingSettings(Section):
     ca: Path | None = Field(
         default=None, description="The authorities, in PEM form, that may vouch for the receiver; null is the system's."
     )
+    delay: Duration = Field(default=1.0, description="How long spans wait for others, to be handed over together.")
     timeout: Duration = Field(default=5.0, description="How long handing spans over may take, retries included.")

@@ -74,7 +74,7 @@ def answers(folder: Path, traces: Receiver) -> list[tuple[str, int, str]]:
         "log": {"level": "debug"},
         "admin": {"port": admin},
         "cache": {"backend": "memory"},
-        "tracing": {"endpoint": traces.url, "trusted_peers": ["127.0.0.1"]},
+        "tracing": {"endpoint": traces.url, "trusted_peers": ["127.0.0.1"], "delay": "50ms"},
         "sources": {"letters": source, "named": by_name},
     }
     found: list[tuple[str, int, str]] = []

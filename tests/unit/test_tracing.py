@@ -21,8 +21,11 @@ from gateway.settings import tracing as declared
 from gateway.settings.tracing import TracingSettings
 from gateway.telemetry import Telemetry
 from gateway.timeline import current, stage, traceparent
-from gateway.tracing import Traces
+from gateway.tracing import Traces, _parent
 from tests.support.service import BASES
+
+TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+GIVEN = f"00-{TRACE}-{PARENT}-01"
 
 
 @pytest.fixture
@@ -49,6 +52,25 @@ def served(traces: Traces, *, failing: bool = False) -> str:
     current.set(None)
     traces.end(call, timeline)
     return timeline.trace_id
+
+
+@pytest.mark.parametrize(
+    "given",
+    [None, "", "00", GIVEN + "-more", GIVEN.replace("00-", "ff-"), f"00-{'0' * 32}-{PARENT}-01", f"00-{TRACE}-{'0' * 16}-01",
+     GIVEN.upper(), GIVEN[:-1] + "g", GIVEN.replace("-", "_"), GIVEN * 10, f" {GIVEN}", f"{GIVEN}\n", GIVEN[1:]],
+)  # fmt: skip
+def test_what_is_no_traceparent(given: str | None) -> None:
+    assert _parent(given) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "sampled"), [(GIVEN, True), (GIVEN[:-1] + "0", False), (f"cc{GIVEN[2:]}-later", True)]
+)
+def test_what_is_one_also_of_a_later_version(given: str, sampled: bool) -> None:
+    found = _parent(given)
+    assert found is not None
+    assert (f"{found.trace_id:032x}", f"{found.span_id:016x}") == (TRACE, PARENT)
+    assert (found.trace_flags.sampled, found.is_remote) == (sampled, True)
 
 
 async def test_what_waits_for_a_receiver_that_hangs_is_bounded(hanging: str, monkeypatch: pytest.MonkeyPatch) -> None:
