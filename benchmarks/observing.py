@@ -5,6 +5,7 @@ python -m benchmarks.observing
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import io
 import statistics
@@ -16,8 +17,10 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from benchmarks.machine import description
 from gateway.calls import Call
+from gateway.metrics import exposition, readings
 from gateway.metrics.catalogue import BUCKETS
 from gateway.metrics.tallies import Meters
+from gateway.observed import Observed
 from gateway.protocol.interactions import Bases
 from gateway.protocol.profile import PROFILES
 from gateway.settings.tracing import TracingSettings
@@ -107,11 +110,30 @@ def traced(sample: float) -> float:
     return microseconds(work, 2000)
 
 
+def scraped() -> tuple[float, float]:
+    """Milliseconds that a scrape of ten busy sources holds the loop, and that it takes a thread beside it."""
+    meters = Meters()
+    for at in range(10):
+        for word in ("hit", "stale", "miss", "collapsed", "outdated", "bypass", None):
+            for status in (200, 206, 304, 404, 503, 504):
+                call = a_call()
+                call.source, call.cache, call.status = f"source-{at}", word, status
+                call.sending()
+                call.end()
+                meters.requests.ended(call)
+    observed = Observed(Telemetry(level="error", stream=io.StringIO()), meters)
+    held = microseconds(lambda: [*readings._now(observed)], 20) / 1000
+    snapshot = asyncio.run(readings.read(observed))
+    return held, microseconds(lambda: exposition._rendered(snapshot, ""), 5) / 1000
+
+
 def main() -> None:
     print(", ".join(f"{name} {value}" for name, value in description().items() if name in ("processor", "Python")))
     mine, its = ours(), theirs()
     print(f"counted by the gateway:        {mine:6.2f} µs")
     print(f"counted by prometheus-client:  {its:6.2f} µs  ({its / mine:.1f} times as long)")
+    held, beside = scraped()
+    print(f"a scrape holds the loop for:   {held:6.2f} ms, and takes a thread {beside:.1f} ms")
     if importlib.util.find_spec("opentelemetry"):
         print(f"traced:                        {traced(1.0):6.2f} µs")
         print(f"not in the sample:             {traced(0.0):6.2f} µs")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -29,26 +30,36 @@ class Expiries:
 
     def __init__(self, settings: BaseModel) -> None:
         self._files = dict(named(settings))
+        self._changed = asyncio.Event()
         self._workers = Workers("certificates", 1)
         self.ends: Mapping[str, datetime | None] = {}
 
+    def use(self, settings: BaseModel) -> None:
+        """Look at the certificates of these settings from now on: the configuration was read anew."""
+        self._files = dict(named(settings))
+        self._changed.set()
+
     async def look(self) -> None:
         """Read the files now, on a thread."""
-        if self._files:
-            self.ends = await asyncio.get_running_loop().run_in_executor(self._workers, self._read)
+        files = self._files
+        if files:
+            loop = asyncio.get_running_loop()
+            self.ends = await loop.run_in_executor(self._workers, lambda: {key: first_end(files[key]) for key in files})
+        else:
+            self.ends = {}
 
     async def watch(self) -> None:
         """For as long as the gateway runs."""
         while True:
+            self._changed.clear()
             await self.look()
-            await asyncio.sleep(LOOK)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK):
+                    await self._changed.wait()
 
     def close(self) -> None:
         """Give the thread back; one that hangs in a disk is not waited for."""
         self._workers.shutdown(wait=False)
-
-    def _read(self) -> dict[str, datetime | None]:
-        return {key: first_end(path) for key, path in self._files.items()}
 
 
 def named(model: object, path: str = "") -> Iterator[tuple[str, Path]]:
