@@ -31,12 +31,12 @@ lint: install ## Check style and types
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy
 
-bench: install ## Measure against nginx, smbclient, rclone and zeep and rewrite docs/benchmarks.md (twenty minutes, quiet machine)
-	@deploy/scripts/install-servers nginx wrk cc smbd smbclient rclone
+bench: install ## Measure beside what else would serve the archive and rewrite docs/benchmarks.md (half an hour, quiet machine)
+	@deploy/scripts/install-servers nginx varnishd redis-server wrk cc smbd smbclient rclone
 	@$(PYTHON) -m benchmarks.run --write $(ARGS)
 
 bench-quick: install ## The same in four minutes: smaller files, fewer rounds, nothing written
-	@deploy/scripts/install-servers nginx wrk cc smbd smbclient rclone
+	@deploy/scripts/install-servers nginx varnishd redis-server wrk cc smbd smbclient rclone
 	@$(PYTHON) -m benchmarks.run --quick $(ARGS)
 
 soak: install ## The long runs, one after the other
