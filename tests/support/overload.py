@@ -89,7 +89,9 @@ class Figures:
     goodput: float
     refused: int
     other: int
-    """Answers of the crowd that were neither a document nor 503, and connections that broke."""
+    """Answers that were neither a document nor 503."""
+    broken: int
+    """Connections of the crowd that broke, or that wrk had waited on for twenty seconds."""
     admitted_median: tuple[float, float]
     """Median of documents before and in the crowd."""
     refusal_median: float
@@ -102,10 +104,10 @@ class Figures:
     def __str__(self) -> str:
         share, (before, during), (middle, end) = self.goodput / self.capacity, self.admitted_median, self.memory
         return (
-            f"capacity {self.capacity:.0f}/s, offered {self.offered:.0f}/s, goodput {self.goodput:.0f}/s ({share:.0%}), "
-            f"{self.refused} refused, {self.other} otherwise; documents took {before:.0f} -> {during:.0f} ms (median), "
-            f"refusals {self.refusal_median:.1f} ms (p99 {self.refusal_p99:.1f}); memory {middle:.1f} -> {end:.1f} MiB; "
-            f"recovered after {self.recovered_after:.2f} s"
+            f"capacity {self.capacity:.0f}/s, offered {self.offered:.0f}/s, goodput {self.goodput:.0f}/s ({share:.0%}); "
+            f"{self.refused} refused, {self.other} otherwise, {self.broken} broken; documents took {before:.0f} -> "
+            f"{during:.0f} ms (median), refusals {self.refusal_median:.1f} ms (p99 {self.refusal_p99:.1f}); memory "
+            f"{middle:.1f} -> {end:.1f} MiB; recovered after {self.recovered_after:.2f} s"
         )
 
 
@@ -160,7 +162,7 @@ async def overload(
         recovered = await _recovered(load, ids, capacity / 2, statistics.median(nominal) * 2, ended)
     documents = [one.took * 1000 for one in measured if not one.code]
     refusals = [one for one in measured if one.code == SOURCE_BUSY.code and one.took < TAKES * 4]
-    answered, refused, other, seconds = counted
+    answered, refused, other, broken, seconds = counted
     unexpected = sum(one.code not in ("", SOURCE_BUSY.code) for one in measured)
     return Figures(
         capacity=capacity,
@@ -168,6 +170,7 @@ async def overload(
         goodput=answered / seconds + sum(not one.code for one in measured) / crowd,
         refused=refused,
         other=other + unexpected,
+        broken=broken,
         admitted_median=(statistics.median(nominal), statistics.median(documents or [0.0])),
         refusal_median=statistics.median([one.took * 1000 for one in refusals] or [0.0]),
         refusal_p99=p99(refusals),
@@ -192,8 +195,8 @@ async def _capacity(load: Load, ids: Sequence[str], at_once: int, seconds: float
     return sum(not one.code for one in load.samples) / (time.monotonic() - began)
 
 
-Counted = tuple[int, int, int, float]
-"""Answered, refused, anything else; in how many seconds."""
+Counted = tuple[int, int, int, int, float]
+"""Answered, refused, answered otherwise, broken off; in how many seconds."""
 
 
 async def _clients(load: Load, ids: Sequence[str], rate: float, seconds: float) -> Counted:
@@ -202,7 +205,8 @@ async def _clients(load: Load, ids: Sequence[str], rate: float, seconds: float) 
     took = time.monotonic() - began
     answered = sum(not one.code for one in load.samples)
     refused = sum(one.code == SOURCE_BUSY.code for one in load.samples)
-    return answered, refused, len(load.samples) - answered - refused, took
+    broken = sum(not one.status for one in load.samples)
+    return answered, refused, len(load.samples) - answered - refused - broken, broken, took
 
 
 async def _wrk(port: int, folder: Path, rate: float, seconds: float) -> Counted:
@@ -216,7 +220,7 @@ async def _wrk(port: int, folder: Path, rate: float, seconds: float) -> Counted:
     )
     words = said.stdout.partition("COUNTED ")[2].split()
     answered, refused, other, broken, microseconds = map(int, words[:5])
-    return answered, refused, other + broken, microseconds / 1e6
+    return answered, refused, other, broken, microseconds / 1e6
 
 
 async def _remember(pid: int, memory: list[float], seconds: float) -> None:
