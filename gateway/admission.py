@@ -117,8 +117,8 @@ class Admission:
             raise self._busy("queue full", "one endpoint of the archive keeps nearly all places waiting")
 
     def stopped(self, endpoint: Endpoint) -> None:
-        """The circuit of an endpoint is open: whoever waits for nothing else is told so."""
-        if endpoint is self._whole:
+        """The circuit of an endpoint is open: whoever waits is told so, unless there are others to ask."""
+        if all(one.breaker.refuses for one in self._endpoints):
             for turn in (*self.reads.clear(), *self.looks.clear()):
                 if not turn.token.done():
                     turn.token.set_exception(endpoint.resting())
@@ -132,13 +132,15 @@ class Admission:
 
     @property
     def resting(self) -> bool:
-        """Whether the archive as a whole is given a rest, or one call finds out whether it is back."""
+        """Whether any endpoint is given a rest, or one call finds out whether it is back."""
+        if self._named:
+            return any(not one.breaker.closed for one in self._named.values())
         return not self._whole.breaker.closed
 
     def refuse(self, bulkhead: Bulkhead) -> None:
-        """Raise what a call would meet now, if that is a refusal: the circuit is open, or the queue for a place full."""
-        if not self._named and self._whole.breaker.refuses:
-            raise self._whole.resting()
+        """Raise what a call would meet now, if that is a refusal: every circuit is open, or the queue for a place full."""
+        if self.resting and all(one.breaker.refuses for one in self._endpoints):
+            raise self._endpoints[0].resting()
         if bulkhead.full and bulkhead.refuses(ASKING.get()):
             self._shed(bulkhead)
             if bulkhead.refuses(ASKING.get()):

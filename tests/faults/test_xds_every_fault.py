@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from adapters.xds import arrival
+from gateway import errors
 from gateway.demo.xds import FAULTS, FakeRepository, Stored, large, letter
 from tests.faults.xds_faults import OUTSIDE, REGISTRY, ROWS, Answer, Row
 from tests.support.raw_http import Answer as Received
@@ -119,7 +120,10 @@ async def judge(row: Row, received: Received, gateway: XdsGateway, data: bytes) 
         assert row.says in line["detail"]
         assert received.field("Retry-After") == (None if row.retry_after is None else str(row.retry_after))
         assert line["source"] == "care"
-    others = [record for record in records if record is not line and record["event"] != "request"]
+    stopped = [record for record in records if record["event"] == "calls to the archive are stopped"]
+    # An account that is refused is not tried again and again; everything else may be a passing fault.
+    assert len(stopped) == (row.answer is not None and row.answer.code == errors.CREDENTIALS_REJECTED.code)
+    others = [record for record in records if record["event"] not in ("request", "calls to the archive are stopped")]
     if row.event:
         (told,) = others
         assert told["event"].startswith(row.event)
