@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
+from gateway import systemd
 from gateway.admin import Admin
 from gateway.composing import opened, watch
 from gateway.entrance import (
@@ -153,6 +154,7 @@ def serve(settings: Settings, announce: Callable[[str], None] | None = None) -> 
 
 def _print_ready(url: str) -> None:
     print(f"ready {url}", flush=True)
+    systemd.ready()
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -80,6 +80,7 @@ def faults(text: str) -> set[str]:
     rules = {
         "TimeoutStopSec": float(stop.removesuffix("s")) >= ending,
         "RestartPreventExitStatus": unit.get("RestartPreventExitStatus") == [str(console.WRONG)],
+        "Type": unit.get("Type") == ["notify"],
         "Restart": unit.get("Restart") == ["on-failure"],
         "SystemCallFilter": unit.get("SystemCallFilter") == ["@system-service", "~@privileged @resources"],
         "LimitNOFILE": int(unit.get("LimitNOFILE", ["0"])[0]) >= 2 * limits.max_connections,
@@ -103,7 +104,7 @@ def test_the_unit_keeps_the_rules():
     assert faults(UNIT) == set()
 
 
-@pytest.mark.parametrize("name", [*ON, *EXACT, "TimeoutStopSec", "SystemCallFilter", "ExecStart", "MemoryMax"])
+@pytest.mark.parametrize("name", [*ON, *EXACT, "Type", "TimeoutStopSec", "SystemCallFilter", "ExecStart", "MemoryMax"])
 def test_a_setting_that_is_missing_is_noticed(name: str):
     broken, count = re.subn(rf"^{name}=.*\n", "", UNIT, flags=re.MULTILINE)
     assert count
