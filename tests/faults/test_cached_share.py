@@ -132,7 +132,7 @@ async def test_twenty_readers_notice_nothing_when_the_share_comes_back(tmp_path:
 @pytest.mark.parametrize("back", [random.Random(3).randbytes(SIZE), None], ids=["another document", "nothing"])
 async def test_twenty_readers_are_told_when_the_rest_cannot_be_had(tmp_path: Path, back: bytes | None) -> None:
     data = random.Random(2).randbytes(SIZE)
-    with front(tmp_path, MEMORY, repair="3s") as there:
+    with front(tmp_path, MEMORY, repair="3s" if back else "300ms") as there:
         answers = await killed_at_half(there, data, back)
         assert [(answer.complete, answer.ending) for answer in answers] == [(False, Ending.RESET)] * READERS
         if back is None:

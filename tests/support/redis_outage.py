@@ -56,16 +56,23 @@ class Figures:
 
 
 async def outage(
-    how: Literal["stopped", "killed"], folder: Path, *, rate: float = 200, before: float, away: float, after: float
+    how: Literal["stopped", "killed"],
+    folder: Path,
+    *,
+    rate: float = 200,
+    before: float,
+    away: float,
+    after: float,
+    to_the_end: bool = True,
 ) -> Figures:
-    """Run the load for `before`, `away` and `after` seconds around an outage."""
+    """Run the load for `before`, `away` and `after` seconds around an outage; unless `to_the_end`, until hits are back."""
     port = free_port()
     with ExitStack() as servers, ExitStack() as stack:
         server = servers.enter_context(redis(folder, port=port))
         place = Place("redis", folder, server)
         gateway = stack.enter_context(place.gateway())
         load = _Load(gateway, rate)
-        running = asyncio.ensure_future(load.run(before + away + after))
+        running = asyncio.ensure_future(load.run())
         await asyncio.sleep(before)
         went = time.monotonic()
         if how == "stopped":
@@ -78,6 +85,11 @@ async def outage(
             await asyncio.sleep(away)
             await asyncio.to_thread(_again, servers, folder, port)
         returned = time.monotonic()
+        while (left := returned + after - time.monotonic()) > 0:
+            await asyncio.sleep(min(left, 0.25))
+            if not to_the_end and _back_after(load.samples, went, returned) is not None:
+                break
+        load.over = True
         await running
     return _figures(how, load.samples, went, returned)
 
@@ -92,14 +104,16 @@ class _Load:
         self._every = 1 / rate
         self._idle: list[Client] = []
         self.samples: list[Sample] = []
+        self.over = False
 
-    async def run(self, seconds: float) -> None:
+    async def run(self) -> None:
+        """Until it is `over`."""
         dice = random.Random(1)
         asking: set[asyncio.Task[None]] = set()
         began = time.monotonic()
         number = 0
-        while (due := began + number * self._every) < began + seconds:
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
+        while not self.over:
+            await asyncio.sleep(max(0.0, began + number * self._every - time.monotonic()))
             task = asyncio.ensure_future(self._ask(dice.choice(list(LETTERS))))
             asking.add(task)
             task.add_done_callback(asking.discard)
@@ -119,19 +133,28 @@ class _Load:
 
 
 def _figures(how: str, samples: list[Sample], went: float, returned: float) -> Figures:
-    calm = [one for one in samples if one.begun < went - 0.5][len(LETTERS) * 4 :]
     opened = [one for one in samples if went + OPENED <= one.begun < returned]
+    failed = sum(not one.right for one in samples)
+    back = _back_after(samples, went, returned)
+    return Figures(how, len(samples), failed, _p99(_calm(samples, went)), _p99(opened), back)
+
+
+def _calm(samples: list[Sample], went: float) -> list[Sample]:
+    """Requests before the outage, without the first ones of each document."""
+    return [one for one in samples if one.begun < went - 0.5][len(LETTERS) * 4 :]
+
+
+def _back_after(samples: list[Sample], went: float, returned: float) -> float | None:
+    """See `Figures.back_after`."""
+    calm = _calm(samples, went)
     usual = sum(one.hit for one in calm) / len(calm)
-    back = None
     last = max(one.begun for one in samples)
     for quarter in range(int((last - returned) * 4)):
         at = returned + quarter / 4
         window = [one for one in samples if at <= one.begun < at + 0.25]
         if window and sum(one.hit for one in window) / len(window) >= usual * 0.95:
-            back = quarter / 4 + 0.25
-            break
-    failed = sum(not one.right for one in samples)
-    return Figures(how, len(samples), failed, _p99(calm), _p99(opened), back)
+            return quarter / 4 + 0.25
+    return None
 
 
 def _p99(samples: list[Sample]) -> float:

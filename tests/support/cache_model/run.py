@@ -58,6 +58,8 @@ class Pace:
     outage: float = 1.5
     outage_length: float = 0.25
     disturbance: float = 1.0
+    papers: int = PAPERS
+    """Documents of each source: the fewer there are, the more happens to each."""
 
 
 @dataclass
@@ -103,7 +105,7 @@ class Run:
         for name, store in stores.items():
             truth = Truth(name, rules(SOURCES[name], strict_gone=strict_gone))
             self.sources[name] = Archived(store, truth, random.Random(f"{seed} {name}"), LINGERS)
-            self.sources[name].fill(PAPERS)
+            self.sources[name].fill(pace.papers)
 
     async def go(self, enough: Callable[[Run], bool]) -> Tally:
         """Until `enough` says so."""
@@ -156,8 +158,8 @@ class Run:
 
     async def _reading(self, port: int, dice: random.Random, enough: Callable[[Run], bool]) -> None:
         names = list(self.sources)
-        weights = [WEIGHTS[number % len(SIZES)] for number in range(PAPERS)]
-        slots = range(PAPERS)
+        weights = [WEIGHTS[number % len(SIZES)] for number in range(self.pace.papers)]
+        slots = range(self.pace.papers)
         kinds, kind_weights = list(KINDS), list(KINDS.values())
         async with Client("127.0.0.1", port) as client:
             while not enough(self):
@@ -179,7 +181,7 @@ class Run:
             act = self.dice.random()
             if act < 0.97:
                 # Of the others copies must grow old enough to be refused for it.
-                paper = source.truth.papers[f"p{self.dice.randrange(PURGED)}"]
+                paper = source.truth.papers[f"p{self.dice.randrange(min(PURGED, self.pace.papers))}"]
                 if act < 0.7:
                     source.write(paper)  # as an operator does: right after a correction
                 scope = Scope(source.truth.name, paper.name)
