@@ -33,7 +33,12 @@ def reference() -> None:
 
 @config.command()
 @click.option(
-    "--from-dir", "folder", type=click.Path(path_type=Path), required=True, metavar="DIR", help="The folder to serve."
+    "--from-dir",
+    "folder",
+    type=click.Path(path_type=Path, readable=False),
+    required=True,
+    metavar="DIR",
+    help="The folder to serve.",
 )
 @click.option(
     "--output",

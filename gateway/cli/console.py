@@ -43,7 +43,7 @@ def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--config",
         "-c",
-        type=click.Path(path_type=Path),
+        type=click.Path(path_type=Path, readable=False),
         envvar=CONFIG_VARIABLE,
         metavar="FILE",
         help=f"The configuration in YAML; the environment variable {CONFIG_VARIABLE} names it too.",

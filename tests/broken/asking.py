@@ -42,6 +42,7 @@ exec "$2" -m gateway "$3" --config "$4"
 PATIENCE = 15.0
 """Seconds after which a gateway that started is told to end."""
 
+_ACCOUNT = re.compile(r"\(user id \d+\)")
 _FREE_ROOM = re.compile(r"\b\d+ MiB are free")
 _DURATION = re.compile(r"\bin \d+ ms *")
 
@@ -63,13 +64,18 @@ class Case:
         return dict(one.split("=", 1) for one in given.split())
 
 
+OTHERS = ("listener-port-of-another-account",)
+"""What only an administrator can have: a server that is another account than whoever asks."""
+
+
 def cases() -> list[Case]:
-    """All of them, by name."""
+    """All of them that this account can have, by name."""
     found = [Case(name, text, {}) for name, text in ODD.items()]
     for path in SHELF.glob("*.yaml"):
         needs = dict(re.findall(r"^# (environment|account|disk): (.*)$", path.read_text(), re.MULTILINE))
         found.append(Case(path.stem, path.read_bytes(), needs))
-    return sorted(found, key=lambda case: case.name)
+    mine = [case for case in found if os.geteuid() == 0 or case.name not in OTHERS]
+    return sorted(mine, key=lambda case: case.name)
 
 
 def written(case: Case, site: Site) -> Path:
@@ -118,6 +124,7 @@ def stable(text: str, site: Site) -> str:
         text = re.sub(rf"\b{port}\b", name.upper(), text)
     for pid in site.pids:
         text = re.sub(rf"\b{pid}\b", "PID", text)
+    text = _ACCOUNT.sub("(user id N)", text)
     return _DURATION.sub("in N ms ", _FREE_ROOM.sub("N MiB are free", text))
 
 

@@ -62,7 +62,11 @@ def site() -> Iterator[Site]:
             "web": stack.enter_context(_web()),
             "closed": free_port(),
         }
-        yield Site(directory, ports, (keeper.process.pid,))
+        try:
+            yield Site(directory, ports, (keeper.process.pid,))
+        finally:
+            # So that whoever is not an administrator can remove it.
+            (directory / "closed").chmod(0o700)
 
 
 def _write_files(directory: Path) -> None:
@@ -87,7 +91,7 @@ def _write_files(directory: Path) -> None:
     for name, text in texts.items():
         (directory / name).write_text(text)
     (directory / "latin.csv").write_bytes("id,path,title\none,one.pdf,Übergabe\n".encode("latin-1"))
-    closed.chmod(0o700)
+    closed.chmod(0)
 
 
 _X = "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU"
@@ -108,7 +112,7 @@ def _write_certificates(directory: Path) -> None:
     certificate = x509.load_pem_x509_certificate((directory / "tls.pem").read_bytes())
     (directory / "der.crt").write_bytes(certificate.public_bytes(serialization.Encoding.DER))
     shutil.copy(directory / "tls.key", directory / "closed.key")
-    (directory / "closed.key").chmod(0o600)
+    (directory / "closed.key").chmod(0)
 
 
 def _certificate(path: Path, begins: datetime, ends: datetime) -> None:
