@@ -27,7 +27,7 @@ Name = tuple[str, str]
 
 _ENTRY = re.compile(r"[0-9a-f]{48}")
 _FOLDER = re.compile(r"[0-9a-f]{2}")
-_LOCK, _INCOMING = ".lock", ".incoming"
+LOCK, INCOMING = ".lock", ".incoming"
 
 
 def folder_of(source: str) -> str:
@@ -80,7 +80,7 @@ class Directory:
             # A volume that somebody else owns may be open to a group; the folders in it are ours and never are.
             with contextlib.suppress(PermissionError):
                 os.fchmod(self.root, 0o700)
-            self.incoming = self._entered(_INCOMING)
+            self.incoming = self._entered(INCOMING)
         except OSError as error:
             self.close()
             if isinstance(error, DirectoryUnusable):
@@ -88,7 +88,7 @@ class Directory:
             raise _unusable(self.path, error) from error
 
     def _take(self) -> None:
-        self._lock = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=self.root)
+        self._lock = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=self.root)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -157,7 +157,7 @@ class Directory:
         for temporary, _ in self._listed(self.incoming, "."):
             self.unstage(temporary)
         for folder, status in self._listed(self.root, "."):
-            if folder in (_LOCK, _INCOMING):
+            if folder in (LOCK, INCOMING):
                 continue
             if stat.S_ISDIR(status.st_mode):
                 yield from self._scan_source(folder)

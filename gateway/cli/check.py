@@ -27,7 +27,7 @@ from gateway.cli.mistake import Mistake
 from gateway.ids import ManifestError, Progress
 from gateway.routing import Location
 from gateway.settings import Settings
-from gateway.settings.caching import NoCaching
+from gateway.settings.caching import DiskCaching, NoCaching
 from gateway.settings.doubts import doubts
 
 LISTED = 50_000
@@ -113,6 +113,12 @@ class Report:
             return 2
         away = "away" in states or any(source.findings for source in self.sources)
         return int(away or self.cache.state != "ok")
+
+
+def made_by(settings: Settings) -> list[Path]:
+    """The directories that a gateway makes when they are not there."""
+    kept = [settings.cache.directory] if isinstance(settings.cache, DiskCaching) else []
+    return [*kept, *([settings.audit.directory] if settings.audit.directory is not None else [])]
 
 
 async def examine(

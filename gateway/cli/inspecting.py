@@ -40,11 +40,12 @@ def check(config: Path | None, as_json: bool, sample: int) -> None:
         _stop(known, as_json)
     import asyncio
 
-    from gateway.cli.check import examine
+    from gateway.cli.check import examine, made_by
     from gateway.cli.check_problems import findings, placed
     from gateway.cli.check_report import facts, print_report
+    from gateway.cli.traceless import traceless
 
-    with _progress() as progress:
+    with traceless(made_by(settings)), _progress() as progress:
         report = asyncio.run(examine(settings, sample=sample, progress=progress, config=config))
     found = placed([*findings(report, settings)], config, known)
     code = console.WRONG if known else report.code

@@ -211,3 +211,16 @@ def test_without_a_configuration_the_command_line_is_wrong(tmp_path: Path) -> No
 def test_the_environment_can_name_the_configuration(archive: Path) -> None:
     result = CliRunner(env={"GATEWAY_CONFIG": str(template(archive))}).invoke(main, ["check"])
     assert result.exit_code == 0
+
+
+def test_what_a_gateway_would_make_is_not_left_behind_by_a_look(archive: Path) -> None:
+    """Whoever looks may be root, and the service's account could not write to what root made."""
+    where = archive.parent / "deep" / "er"
+    cache = f"cache: {{backend: disk, directory: {where}/cache, encryption: {{mode: none}}}}"
+    config = template(archive, cache, f"audit: {{directory: {where}/audit}}")
+    assert check(config).exit_code == 0
+    assert not (archive.parent / "deep").exists()
+    (where / "cache").mkdir(parents=True)
+    assert check(config).exit_code == 0
+    assert [path.name for path in where.iterdir()] == ["cache"], "what was there stays"
+    assert {path.name for path in (where / "cache").iterdir()} == {".lock", ".incoming"}

@@ -44,7 +44,7 @@ def test_a_trail_that_can_be_kept_is_fine_and_none_is_begun(tmp_path: Path) -> N
     done = check(tmp_path, settings, "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.output)["audit"] == []
-    assert list((tmp_path / "audit").iterdir()) == [], "what was tried is undone"
+    assert not (tmp_path / "audit").exists(), "what was tried is undone"
 
 
 def test_what_could_be_better_is_said_and_is_no_failure(tmp_path: Path) -> None:
@@ -52,6 +52,7 @@ def test_what_could_be_better_is_said_and_is_no_failure(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "The key of the trail lies beside the trail" in done.output
     assert "can cut the trail's end off" in done.output
+    (tmp_path / "audit").mkdir()
     (tmp_path / "audit").chmod(0o755)
     assert "Other accounts can reach" in check(tmp_path, {"directory": "audit"}).output
 

@@ -228,16 +228,18 @@ def test_places_that_this_account_may_not_use() -> None:
 def _refuse_both(directory: Path) -> None:
     letters, output = directory / "letters", directory / "here"
     for folder in (letters, output):
-        folder.mkdir(mode=0o755)
+        folder.mkdir()
     (letters / "one.pdf").touch()
+    output.chmod(0o555)
     with (
         unprivileged(),
         pytest.raises(CannotWrite, match=f"No file can be written in {output}. .* --output ~/gateway.yaml"),
     ):
         write_configuration(letters, output / "gateway.yaml")
-    letters.chmod(0o700)
+    letters.chmod(0)
     with unprivileged(), pytest.raises(CannotWrite, match=f"may not read {letters}. Give it the rights"):
         write_configuration(letters, output / "gateway.yaml")
+    letters.chmod(0o755)
     assert list(output.iterdir()) == []
 
 
