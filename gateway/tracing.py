@@ -70,7 +70,7 @@ class Traces:
     def __init__(self, settings: TracingSettings, log: Logger) -> None:
         assert settings.endpoint is not None
         _quiet()
-        ca = None if settings.ca is None else str(settings.ca)
+        ca = None if settings.ca_file is None else str(settings.ca_file)
         exporter = OTLPSpanExporter(settings.endpoint, certificate_file=ca, timeout=settings.timeout)
         self._delivery = _Delivery(exporter, log.bind(component="tracing"))
         self._queue = _Queue(self._delivery, settings.delay)
@@ -232,14 +232,19 @@ class _Delivery(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         self.taken += len(spans)
-        result = self._exporter.export(spans)
+        detail = "spans are dropped until it is back"
+        try:
+            result = self._exporter.export(spans)
+        except Exception as error:
+            # A file of authorities that is none, for example: the thread must go on, and the loss be counted.
+            result, detail = SpanExportResult.FAILURE, f"{detail}; {type(error).__name__}"
         away = result is not SpanExportResult.SUCCESS
         if away:
             self.failed += len(spans)
         if away != self._away and not self._closed:
             self._away = away
             if away:
-                self._log.warning("trace receiver is away", detail="spans are dropped until it is back")
+                self._log.warning("trace receiver is away", detail=detail)
             else:
                 self._log.info("trace receiver is back")
         return result

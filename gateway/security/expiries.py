@@ -1,7 +1,7 @@
 """When the certificates that the configuration names expire, looked up from time to time.
 
-Every key named `certificate`, `ca` or `client_ca` names a file of certificates, wherever it stands: of the listener, of an
-archive's adapter, of a receiver of the audit trail. A file that cannot be read is told as such and mended by nobody here.
+Every key named `certificate`, `ca`, `ca_file` or `client_ca` names a file of certificates, wherever it stands: of the listener,
+of an archive's adapter, of a receiver of the audit trail. A file that cannot be read is told as such and mended by nobody here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from gateway.workers import Workers
 
-NAMES = frozenset({"certificate", "ca", "client_ca"})
+NAMES = frozenset({"certificate", "ca", "ca_file", "client_ca"})
 
 LOOK = 600.0
 """Seconds between two looks."""

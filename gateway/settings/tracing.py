@@ -54,7 +54,7 @@ class TracingSettings(Section):
     service_name: str = Field(
         default="fhir-gateway", min_length=1, max_length=100, description="What this gateway is called in them."
     )
-    ca: Path | None = Field(
+    ca_file: Path | None = Field(
         default=None, description="The authorities, in PEM form, that may vouch for the receiver; null is the system's."
     )
     delay: Duration = Field(default=1.0, description="How long spans wait for others, to be handed over together.")

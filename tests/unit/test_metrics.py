@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import itertools
+import json
 import math
 import threading
 import time
@@ -103,7 +104,7 @@ async def test_requests_are_counted_by_what_was_asked_and_answered() -> None:
 
 async def test_strangers_make_no_series() -> None:
     meters = Meters()
-    for at in range(500):
+    for at in range(60):
         ended(meters, f"/R4/Binary/{at}?x={at}", f"METHOD{at}", 405)
         ended(meters, f"/{at}/{at}", "PUT", 404)
         ended(meters, f"/R4/Patient{at}", "BREW", 1000 + at)
@@ -166,6 +167,22 @@ async def test_failures_are_told_from_answers(error: AdapterError, reason: str |
     found = await snapshot(meters, sources={"letters": source(meter)})
     assert found.get("gateway_backend_errors_total", {}) == ({("letters", reason): 1} if reason else {})
     assert ("letters", "stat") in found.get("gateway_backend_duration_seconds", {}) or reason
+
+
+async def test_every_failure_has_a_line_where_debug_is_logged() -> None:
+    stream = io.StringIO()
+    telemetry = Telemetry(form="json", stream=stream, level="info")
+    meter = Meters(telemetry.log).of("letters")
+    for level in ("info", "debug"):
+        telemetry.set_level(level)
+        with pytest.raises(TimedOut), meter.timed("stat"):
+            raise TimedOut("no answer")
+    await asyncio.to_thread(telemetry.close)
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    (line,) = [line for line in lines if line["event"] == "archive operation failed"]
+    told = {key: line[key] for key in ("source", "operation", "error", "detail", "level")}
+    wanted = {"source": "letters", "operation": "stat", "error": "TimedOut", "detail": "no answer", "level": "debug"}
+    assert told == wanted
 
 
 # --- several processes -----------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
@@ -93,6 +94,23 @@ async def test_what_waits_for_a_receiver_that_hangs_is_bounded(hanging: str, mon
         await asyncio.to_thread(telemetry.close)
     events = [json.loads(line)["event"] for line in stream.getvalue().splitlines()]
     assert len(events) <= 1, "at most that it is away"
+
+
+async def test_a_file_of_authorities_that_is_none_is_told_and_counted(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    telemetry = Telemetry(form="json", stream=(stream := io.StringIO()))
+    asked = {"endpoint": "https://127.0.0.1:9/v1/traces", "ca_file": str(tmp_path / "ca.pem"), "delay": "10ms"}
+    traces = await asyncio.to_thread(Traces, TracingSettings.model_validate(asked), telemetry.log)
+    try:
+        served(traces)
+        async with asyncio.timeout(10):
+            while not traces.dropped:  # noqa: ASYNC110 # the queue's thread tells nobody
+                await asyncio.sleep(0.01)
+    finally:
+        await traces.close()
+        await asyncio.to_thread(telemetry.close)
+    (line,) = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert line["event"] == "trace receiver is away"
 
 
 def test_without_a_trace_a_stage_is_nothing_and_no_header_is_sent() -> None:
