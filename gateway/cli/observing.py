@@ -96,6 +96,7 @@ def show(state: Mapping[str, Any]) -> None:
     screen.print(_sources(state["sources"]))
     for line in _troubles(state):
         screen.print(line)
+    screen.print()
     screen.print(_rest(state))
 
 
@@ -137,7 +138,7 @@ def _troubles(state: Mapping[str, Any]) -> Iterator[str]:
 def _rest(state: Mapping[str, Any]) -> Table:
     from rich.table import Table
 
-    table = Table(box=None, padding=(1, 2, 0, 0), show_header=False)
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     cache, audit, config, log = (state[name] for name in ("cache", "audit", "config", "log"))
