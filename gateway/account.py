@@ -28,7 +28,8 @@ class Account:
         self._telemetry = telemetry
         self._requests = requests
         self._tracing = tracing
-        self._adapters = adapters
+        self.adapters = adapters
+        """Set anew when sources change."""
 
     def begin(self, request: web.BaseRequest, call: Call) -> Timeline | None:
         """A request has come; whatever works for it finds its timeline, where traces are made."""
@@ -64,4 +65,4 @@ class Account:
         else:
             level = "error" if entry.alert else "warning"
         caller = telemetry.caller(call.identity.client) if call.identity.method != "none" else None
-        telemetry.request(level, call.fields(hashed, caller, self._adapters))
+        telemetry.request(level, call.fields(hashed, caller, self.adapters))

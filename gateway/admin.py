@@ -1,18 +1,19 @@
 """The admin listener: probes, numbers, and what an operator does with a running gateway. Never reachable for clients.
 
 `GET /livez /readyz /startupz` are `Health`'s, `GET /status` and `GET /metrics` tell how the process is, to people and to
-Prometheus. `GET /cache` tells what is kept, `GET /audit` how the audit trail and its deliveries stand.
+Prometheus. `GET /cache` tells what is kept, `GET /audit` how the audit trail and its deliveries stand, `GET /reload` what came
+of the last reload.
 
-`POST /cache/purge` and `/cache/warm` act, with one of `{"id": …}`, `{"source": …}` and `{"all": true}`; `POST /log` changes
-what is logged. All of it is JSON, a media type that no page in a browser may send here, and what names an origin is refused:
-no site that an operator visits can do anything.
+`POST /cache/purge` and `/cache/warm` act, with one of `{"id": …}`, `{"source": …}` and `{"all": true}`; `POST /reload` has the
+configuration read again; `POST /log` changes what is logged. All of it is JSON, a media type that no page in a browser may send
+here, and what names an origin is refused: no site that an operator visits can do anything.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 
@@ -44,13 +45,24 @@ Act = Callable[[Upkeep, Mapping[str, Any]], Awaitable[str]]
 Answering = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
+class Reloads(Protocol):
+    """What reads the configuration again."""
+
+    async def reload(self) -> Any:
+        """What came of it: `good`, and `as_dict`."""
+
+    def state(self) -> dict[str, Any]:
+        """How the configuration stands, as plain values."""
+
+
 class Admin:
-    """Answers the admin listener. `upkeep` is there once the gateway was composed."""
+    """Answers the admin listener. `upkeep` and `reloading` are there once the gateway was composed."""
 
     def __init__(self, observed: Observed) -> None:
         self._observed = observed
         self._health = Health(observed)
         self.upkeep: Upkeep | None = None
+        self.reloading: Reloads | None = None
         self._paths: Mapping[str, Mapping[str, Answering]] = {
             "/status": {"GET": self._status},
             "/metrics": {"GET": self._metrics},
@@ -58,6 +70,7 @@ class Admin:
             "/cache": {"GET": self._cache},
             "/cache/purge": {"POST": lambda request: self._act(request, _purged, PURGED)},
             "/cache/warm": {"POST": lambda request: self._act(request, _warmed, WARMED)},
+            "/reload": {"GET": self._configuration, "POST": self._reload},
             "/log": {"GET": self._levels, "POST": self._set_level},
         }
 
@@ -101,6 +114,20 @@ class Admin:
     async def _cache(self, request: web.BaseRequest) -> web.StreamResponse:
         upkeep = self.upkeep
         return answer(503, {"status": "starting"}) if upkeep is None else answer(200, await upkeep.state())
+
+    # --- the configuration -----------------------------------------------------------------------------------------
+
+    async def _configuration(self, request: web.BaseRequest) -> web.StreamResponse:
+        reloading = self.reloading
+        return answer(503, {"status": "starting"}) if reloading is None else answer(200, reloading.state())
+
+    async def _reload(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.content_type != "application/json":
+            return answer(400, {"status": "not understood", "cure": "Send {} as application/json."})
+        if self.reloading is None:
+            return answer(503, {"status": "starting"})
+        outcome = await self.reloading.reload()
+        return answer(200 if outcome.good else 422, outcome.as_dict())
 
     # --- the log ---------------------------------------------------------------------------------------------------
 

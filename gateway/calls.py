@@ -83,6 +83,7 @@ class Call:
         "secure",
         "sent",
         "source",
+        "stamped",
         "standing",
         "status",
         "trace_id",
@@ -115,6 +116,8 @@ class Call:
             content_type=headers.get("Content-Type"),
         )
         self.standing: Mapping[str, str] = {}
+        self.stamped = False
+        """Whether what every answer says stands in its head already."""
         self.source: str | None = None
         self.cache: str | None = None
         self.reply: Reply | None = None
@@ -165,6 +168,7 @@ class Call:
 
     def stamp(self, headers: dict[str, str]) -> None:
         """Add what every answer to this request says, whatever it is."""
+        self.stamped = True
         headers["X-Request-Id"] = self.request_id
         if self.standing:
             headers.update(self.standing)

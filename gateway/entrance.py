@@ -6,6 +6,7 @@ Part of the composition root, kept apart from it by idea: everything here decide
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
@@ -128,19 +129,35 @@ def make_server(limits: ServerLimits, pipeline: Pipeline) -> HttpServer:
 
 
 async def opened_listener(
-    settings: ServerSettings, server: HttpServer, pipeline: Pipeline, renewal: Renewal | None, log: Any
+    settings: ServerSettings,
+    server: HttpServer,
+    pipeline: Pipeline,
+    renewal: Renewal | None,
+    log: Any,
+    *,
+    inherited: list[socket.socket] | None = None,
 ) -> Listener:
-    """The public listener, taking connections. Raises `OSError`."""
-    if settings.unix_socket is not None:
-        sockets = [listening_at(settings.unix_socket)]
-    else:
-        sockets = await listening_on(settings.host, settings.port)
-    limits = settings.limits
+    """The public listener, taking connections; on sockets that the process was `inherited`, if any. Raises `OSError`."""
+    sockets = await public_sockets(settings) if inherited is None else inherited
     return Listener(
         sockets,
         server,
-        Allowance(limits.max_connections, limits.max_connections_per_peer, limits.header_timeout),
+        allowance(settings),
         log=log,
         context=None if renewal is None else renewal.context,
         refusal=pipeline.crowded(),
+        owned=inherited is None,
     )
+
+
+def allowance(settings: ServerSettings) -> Allowance:
+    """The numbers of the public listener."""
+    limits = settings.limits
+    return Allowance(limits.max_connections, limits.max_connections_per_peer, limits.header_timeout)
+
+
+async def public_sockets(settings: ServerSettings) -> list[socket.socket]:
+    """The sockets that the public listener accepts from. Raises `OSError`."""
+    if settings.unix_socket is not None:
+        return [listening_at(settings.unix_socket)]
+    return await listening_on(settings.host, settings.port)

@@ -7,6 +7,7 @@ from collections.abc import Hashable
 
 from gateway.deadline import unlimited
 from gateway.fill import Fill
+from gateway.source import Source
 
 CLOSE_SECONDS = 1.0
 """How long ending may take: an archive that hangs must not keep the process from ending."""
@@ -28,6 +29,10 @@ class Fills:
     def waiters(self) -> int:
         """How many readers follow a read that somebody else's request began."""
         return sum(max(0, fill.followers - 1) for fill in self._running.values())
+
+    def reads(self, source: Source) -> bool:
+        """Whether a read of this archive is under way, or tried anew."""
+        return any(fill.source is source for fill in self._running.values())
 
     def get(self, key: Hashable) -> Fill | None:
         """The fill under `key` that can still be followed from the first byte."""

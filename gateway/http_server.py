@@ -24,6 +24,9 @@ MAX_FIELDS = 64
 SWEEP = 1.0
 """Seconds between two looks for readers that have stopped."""
 
+A_MOMENT = 0.5
+"""Seconds in which the next request of a connection is waited for when everything else has ended."""
+
 
 class _Connection(RequestHandler):
     """aiohttp's connection with its error pages replaced: they repeat what was sent and name the software.
@@ -33,6 +36,8 @@ class _Connection(RequestHandler):
 
     handler: Handler
     header_timeout: float
+    made: float
+    """When, on the loop's clock."""
     ended: Callable[[], None] | None = None
     """Called when the connection is over."""
 
@@ -77,6 +82,14 @@ class _Connection(RequestHandler):
         if status == 400:
             return self.handler.refuse_unparsed(exc)
         return self.handler.refuse_failed(exc)
+
+    @property
+    def expecting(self) -> bool:
+        """Whether a request may be on its way: the connection was made, or its last answer sent, a moment ago."""
+        if self._request_in_progress or self._close:
+            return False
+        answered = self._next_keepalive_close_time - self._keepalive_timeout
+        return self._loop.time() - max(self.made, answered) < A_MOMENT
 
     @property
     def unsent(self) -> bool:
@@ -124,6 +137,17 @@ class HttpServer(web.Server):
         self._keepalive = keepalive
         self._header_timeout = header_timeout
 
+    def limit(self, *, keepalive: float, header_timeout: float, reader_timeout: float) -> None:
+        """Other deadlines, in seconds; the first two are for connections that come."""
+        self._leftovers.timeout = reader_timeout
+        self._keepalive = keepalive
+        self._header_timeout = header_timeout
+
+    @property
+    def expecting(self) -> bool:
+        """Whether a request may be on its way on any connection."""
+        return any(cast(_Connection, connection).expecting for connection in self.connections)
+
     @property
     def unsent(self) -> bool:
         """Whether any connection has an answer that is not all sent."""
@@ -154,6 +178,7 @@ class HttpServer(web.Server):
         )
         connection.handler = self._handler
         connection.header_timeout = self._header_timeout
+        connection.made = self._loop.time()
         return connection
 
     async def shutdown(self, timeout: float | None = None) -> None:

@@ -42,6 +42,9 @@ PAUSE = 0.2
 LINGERING = 1.0
 """Seconds that a refusal is given to arrive: closing at once would reset the connection before it is read."""
 
+FLUSHING = 20.0
+"""Seconds that the end of an answer under TLS may take to leave a connection that is closed after it."""
+
 SAY_AGAIN = 60.0
 """Seconds between two lines about the same kind of nuisance."""
 
@@ -67,8 +70,10 @@ class Listener:
         log: Any,
         context: ssl.SSLContext | None = None,
         refusal: bytes = b"",
+        owned: bool = True,
     ) -> None:
-        """`refusal` is the whole answer to a connection too many, as it goes out."""
+        """`refusal` is the whole answer to a connection too many, as it goes out. `owned`: the sockets are nobody else's."""
+        self._owned = owned
         self._listening = tuple(listening)
         self._server = server
         self._allowance = allowance
@@ -80,18 +85,14 @@ class Listener:
         self.refused: Counter[str] = Counter()
         """Connections that were not served, by a word for the reason."""
         self._tasks: set[asyncio.Task[None]] = set()
-        loop = asyncio.get_running_loop()
-        self._accepting = [loop.create_task(self._accept(one), name="accept") for one in self._listening]
+        self._deaf: dict[socket.socket, asyncio.TimerHandle] = {}
+        for one in self._listening:
+            self._listen(one)
 
     @property
     def url(self) -> str:
         """Where it listens."""
-        listening = self._listening[0]
-        if listening.family == socket.AF_UNIX:
-            return f"unix://{listening.getsockname()}"
-        host, port = listening.getsockname()[:2]
-        name = f"[{host}]" if ":" in host else host
-        return f"{'http' if self._context is None else 'https'}://{name}:{port}"
+        return address_of(self._listening[0], tls=self._context is not None)
 
     @property
     def open(self) -> int:
@@ -103,35 +104,66 @@ class Listener:
         self._context = context
         self._server.pre_shutdown()
 
+    def allow(self, allowance: Allowance) -> None:
+        """Other numbers, for connections that come."""
+        self._allowance = allowance
+
+    def stop(self) -> None:
+        """Take the connections that wait to be accepted already, and then no more. Idempotent."""
+        for listening in self._listening:
+            if listening.fileno() < 0:
+                continue
+            self._deafen(listening)
+            with suppress(OSError):
+                while True:
+                    connection, address = listening.accept()
+                    connection.setblocking(False)
+                    self._admit(connection, peer_of(address))
+            self._forget(listening)
+
     def close(self) -> None:
-        """Accept no more. Open connections are the server's to end."""
-        for task in (*self._accepting, *self._tasks):
+        """Accept no more, and nobody who waits. Open connections are the server's to end."""
+        for listening in self._listening:
+            if listening.fileno() >= 0:
+                self._deafen(listening)
+                self._forget(listening)
+        for task in self._tasks:
             task.cancel()
         for connection in self._lingering:
             connection.close()
-        for listening in self._listening:
-            if listening.family == socket.AF_UNIX and listening.fileno() >= 0:
-                with suppress(OSError):
-                    os.unlink(listening.getsockname())
-            # The loop watches it until the accepting task was cancelled, which is one turn from now.
-            asyncio.get_running_loop().call_soon(listening.close)
 
-    async def _accept(self, listening: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        accepted = 0
-        while True:
+    def _forget(self, listening: socket.socket) -> None:
+        if self._owned and listening.family == socket.AF_UNIX:
+            with suppress(OSError):
+                os.unlink(listening.getsockname())
+        listening.close()
+
+    def _listen(self, listening: socket.socket) -> None:
+        asyncio.get_running_loop().add_reader(listening, self._accept, listening)
+
+    def _accept(self, listening: socket.socket) -> None:
+        """Take connections that wait; not all of a crowd at once, since others want a turn."""
+        for _ in range(BREATH):
             try:
-                connection, address = await loop.sock_accept(listening)
+                connection, address = listening.accept()
+            except BlockingIOError:
+                return
             except OSError as error:
-                if error.errno not in (errno.ECONNABORTED, errno.EINTR):
-                    self.refused["not_accepted"] += 1
-                    self._nuisances.say("connections cannot be accepted", error.strerror or type(error).__name__)
-                    await asyncio.sleep(PAUSE)
-                continue
+                if error.errno in (errno.ECONNABORTED, errno.EINTR):
+                    continue
+                self.refused["not_accepted"] += 1
+                self._nuisances.say("connections cannot be accepted", error.strerror or type(error).__name__)
+                self._deafen(listening)
+                self._deaf[listening] = asyncio.get_running_loop().call_later(PAUSE, self._listen, listening)
+                return
+            connection.setblocking(False)
             self._admit(connection, peer_of(address))
-            accepted += 1
-            if accepted % BREATH == 0:
-                await asyncio.sleep(0)
+
+    def _deafen(self, listening: socket.socket) -> None:
+        asyncio.get_running_loop().remove_reader(listening)
+        paused = self._deaf.pop(listening, None)
+        if paused is not None:
+            paused.cancel()
 
     def _admit(self, connection: socket.socket, peer: str) -> None:
         allowed = self._allowance
@@ -167,7 +199,7 @@ class Listener:
         protocol.ended = release
         limits: dict[str, Any] = {}
         if self._context is not None:
-            limits = {"ssl_handshake_timeout": self._allowance.handshake, "ssl_shutdown_timeout": LINGERING}
+            limits = {"ssl_handshake_timeout": self._allowance.handshake, "ssl_shutdown_timeout": FLUSHING}
         with suppress(OSError):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         loop = asyncio.get_running_loop()
@@ -235,6 +267,15 @@ class _Nuisances:
             self._said[key] = now
             self._log.warning(event, reason=key[1], count=self._counts.pop(key))
             self._counts[key] = 0
+
+
+def address_of(listening: socket.socket, *, tls: bool) -> str:
+    """Where a socket listens, as people write it."""
+    if listening.family == socket.AF_UNIX:
+        return f"unix://{listening.getsockname()}"
+    host, port = listening.getsockname()[:2]
+    name = f"[{host}]" if ":" in host else host
+    return f"{'https' if tls else 'http'}://{name}:{port}"
 
 
 async def listening_on(host: str, port: int) -> list[socket.socket]:

@@ -56,7 +56,7 @@ class Document:
 
 def read(path: Path) -> Document:
     """The configuration file at `path`. Raises `SettingsError` with every problem of its text."""
-    return parse(_text(path), file=str(path))
+    return parse(text(path), file=str(path))
 
 
 def parse(text: str, *, file: str | None = None) -> Document:
@@ -188,7 +188,9 @@ def _place(node: yaml.Node) -> Mark:
     return node.start_mark.line + 1, node.start_mark.column + 1
 
 
-def _text(path: Path) -> str:
+def text(path: Path) -> str:
+    """What stands in the file at `path`. Raises `SettingsError`."""
+
     def refuse(code: str, cause: str, cure: str, line: int | None = None, column: int | None = None) -> SettingsError:
         return SettingsError([Problem(code, cause, cure, "", str(path), line, column)])
 

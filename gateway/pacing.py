@@ -139,7 +139,7 @@ class Leftovers:
 
     def __init__(self, timeout: float) -> None:
         """`timeout` in seconds is how long a reader may take less than `SLOWEST` allows."""
-        self._timeout = timeout
+        self.timeout = timeout
         self._seen: dict[asyncio.BaseTransport, tuple[float, int]] = {}
 
     def overdue(self, transports: Iterable[asyncio.BaseTransport]) -> list[asyncio.BaseTransport]:
@@ -155,7 +155,7 @@ class Leftovers:
             except (OSError, ValueError):
                 continue
             since, had = before.get(transport, (now, taken))
-            if now - since < self._timeout:
+            if now - since < self.timeout:
                 self._seen[transport] = since, had
             elif taken - had >= SLOWEST * (now - since):
                 self._seen[transport] = now, taken

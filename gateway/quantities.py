@@ -157,6 +157,9 @@ Size = Annotated[int, SIZE, Field(ge=0)]
 Duration = Annotated[float, DURATION, Field(gt=0)]
 """Seconds, more than none."""
 
+Pause = Annotated[float, DURATION, Field(ge=0)]
+"""Seconds, or none."""
+
 Count = Annotated[int, BeforeValidator(_no_truth), Field(ge=1)]
 """How many of something, at least one."""
 

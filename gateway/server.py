@@ -1,8 +1,8 @@
-"""The HTTP server around the handlers: errors into OperationOutcomes, one log line per request, resets that stay resets.
+"""The HTTP server around the handlers: errors into OperationOutcomes, one log line per request.
 
 aiohttp's own router, middlewares and error pages are not used: a request line that its parser refuses, a path outside
-every base and a failing archive are all answered by `Pipeline`, in FHIR. This module and `gateway.whole` alone touch private
-hooks of aiohttp; `pyproject.toml` bounds its version for that reason.
+every base and a failing archive are all answered by `Pipeline`, in FHIR. Connections are `gateway.http_server`'s. That module
+and `gateway.whole` alone touch private hooks of aiohttp; `pyproject.toml` bounds its version for that reason.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from gateway import deadline, errors
 from gateway.account import Account
 from gateway.calls import Call, new_request_id
 from gateway.delivery import Aborted, Interrupted
+from gateway.epoch import Epoch
 from gateway.errors import Problem, problem_for
 from gateway.fhir import outcome
 from gateway.handlers import Handlers
@@ -26,6 +27,7 @@ from gateway.http_server import MAX_LINE
 from gateway.metrics.tallies import Requests
 from gateway.protocol import negotiation
 from gateway.protocol.parameters import waits
+from gateway.protocol.profile import Profile
 from gateway.reply import common_headers, fhir_headers
 from gateway.routing import Withdrawn
 from gateway.security.authentication import check_scopes
@@ -61,31 +63,52 @@ class Pipeline:
         tracing: Tracing | None = None,
     ) -> None:
         """Without a `door` everybody is let in, as often as they like. `requests` counts what came of them."""
+        self.epoch = Epoch(handlers, door or Door())
         self._account = Account(telemetry, requests or Requests(), tracing, handlers.adapters)
-        self._handlers = handlers
         self._telemetry = telemetry
-        self._door = door or Door()
-        self.in_flight = 0
+        self._calls: dict[Call, Any] = {}
         self.draining = False
         self.stopping = False
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that are being answered."""
+        return len(self._calls)
+
+    def swap(self, handlers: Handlers, door: Door | None) -> Epoch:
+        """Answer what begins from now on by these; gives back the epoch that ends with its last request."""
+        former, self.epoch = self.epoch, Epoch(handlers, door or Door())
+        self._account.adapters = handlers.adapters
+        return former
+
+    def drain(self) -> None:
+        """Let every answer be the last one of its connection, and say so.
+
+        Connections whose answer is on its way without saying so are left open for one more.
+        """
+        self.draining = True
+        for call, connection in self._calls.items():
+            if not call.stamped:
+                _last_one(call, connection)
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         if request._version not in VERSIONS:
             # aiohttp would answer in the version of the request, which is none that this server speaks.
             request._version = HttpVersion11
             return self.refuse_unparsed(None)
-        handlers = self._handlers
+        epoch = self.epoch
+        handlers = epoch.handlers
         call = Call(request, handlers.bases, handlers.profile)
-        call.standing = self._door.headers(request)
-        if not request.can_read_body and any(name in request.headers for name in ONE_MORE):
+        call.standing = epoch.door.headers(request)
+        if self.draining or (not request.can_read_body and any(name in request.headers for name in ONE_MORE)):
             # By one reading of these fields another request follows, by another one something else.
-            call.standing = {**call.standing, "Connection": "close"}
-            request.protocol.close()
+            _last_one(call, request.protocol)
         deadline.limit(handlers.request_timeout, waits(request.headers.get("Prefer")))
-        self.in_flight += 1
+        self._calls[call] = request.protocol
+        epoch.enter()
         timeline = self._account.begin(request, call)
         try:
-            response = await self._answered(request, call)
+            response = await self._answered(request, call, epoch)
             call.status = response.status
         except Aborted as aborted:
             call.sent = aborted.sent
@@ -98,52 +121,42 @@ class Pipeline:
             call.failed(errors.ENDED_BY_SHUTDOWN if self.stopping else errors.ENDED_BY_READER, "", outcome="aborted")
             raise
         finally:
-            self.in_flight -= 1
+            del self._calls[call]
             call.end()
             handlers.audit.ended(call)
+            epoch.leave()
             self._account.end(call, timeline)
         return response
 
-    async def _answered(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
+    async def _answered(self, request: web.BaseRequest, call: Call, epoch: Epoch) -> web.StreamResponse:
         """The response, sent: the document or an OperationOutcome. Raises `Aborted` when it broke off."""
         try:
-            preflight = self._door.preflight(request)
+            preflight = epoch.door.preflight(request)
             if preflight is not None:
-                response = self._empty(preflight, call)
+                response = _empty(preflight, call, epoch.handlers.profile)
             else:
-                await self._let_in(request, call)
-                response = await self._handlers.answer(request, call)
+                with stage("authorise"):
+                    call.identity = await epoch.door.admit(request, call.interaction)
+                    check_scopes(call.identity, call.interaction)
+                response = await epoch.handlers.answer(request, call)
         except (Aborted, asyncio.CancelledError):
             raise
         except Problem as problem:
-            response = await self._refusal(request, call, problem)
+            response = await self._refusal(request, call, epoch, problem)
         except AdapterError as error:
-            response = await self._refusal(request, call, problem_for(error))
+            response = await self._refusal(request, call, epoch, problem_for(error))
         except Exception as error:
-            response = await self._refusal(request, call, Problem(errors.INTERNAL, detail=type(error).__name__), error)
-        if self.draining and not response.prepared:
-            response.force_close()
+            fault = Problem(errors.INTERNAL, detail=type(error).__name__)
+            response = await self._refusal(request, call, epoch, fault, error)
         call.sending()
-        await self._handlers.delivery.finish(request, response)
+        await epoch.handlers.delivery.finish(request, response)
         return response
 
-    async def _let_in(self, request: web.BaseRequest, call: Call) -> None:
-        """Find out who asks, and whether they may. Raises `Problem`."""
-        with stage("authorise"):
-            call.identity = await self._door.admit(request, call.interaction)
-            check_scopes(call.identity, call.interaction)
-
-    def _empty(self, headers: dict[str, str], call: Call) -> web.StreamResponse:
-        """The answer to a preflight."""
-        headers = common_headers(self._handlers.profile) | headers
-        call.stamp(headers)
-        return web.Response(status=204, headers=headers)
-
     async def _refusal(
-        self, request: web.BaseRequest, call: Call, problem: Problem, error: Exception | None = None
+        self, request: web.BaseRequest, call: Call, epoch: Epoch, problem: Problem, error: Exception | None = None
     ) -> web.StreamResponse:
         """The OperationOutcome of a request that failed before its response started, in the format asked for."""
-        handlers = self._handlers
+        handlers = epoch.handlers
         entry = problem.entry
         if entry is errors.WITHDRAWN and handlers.profile.deleted_status == errors.NOT_FOUND.status:
             entry = errors.NOT_FOUND
@@ -159,7 +172,7 @@ class Pipeline:
             problem, entry = unrecorded, unrecorded.entry
         call.failed(entry, problem.detail, outcome="refused")
         if problem.entry is errors.NOT_FOUND:
-            self._door.unknown(request, call.identity)
+            epoch.door.unknown(request, call.identity)
         form = negotiation.error_format(call.wishes)
         pretty = getattr(call.parameters, "pretty", False)
         await outcome.prepare()
@@ -211,12 +224,25 @@ class Pipeline:
 
     def _plain(self, entry: errors.Entry, request_id: str) -> web.Response:
         body = outcome.plain(entry)
-        headers = common_headers(self._handlers.profile) | {
-            "Content-Type": negotiation.Format.JSON.content_type(self._handlers.profile.charset),
+        headers = common_headers(self.epoch.handlers.profile) | {
+            "Content-Type": negotiation.Format.JSON.content_type(self.epoch.handlers.profile.charset),
             "Content-Length": str(len(body)),
             "X-Request-Id": request_id,
         }
-        headers |= self._door.standing
+        headers |= self.epoch.door.standing
         response = web.Response(status=entry.status, headers=headers, body=body)
         response.force_close()
         return response
+
+
+def _last_one(call: Call, connection: Any) -> None:
+    """Let the answer to `call` be the last one of its connection, and say so."""
+    call.standing = {**call.standing, "Connection": "close"}
+    connection.close()
+
+
+def _empty(headers: dict[str, str], call: Call, profile: Profile) -> web.StreamResponse:
+    """The answer to a preflight."""
+    headers = common_headers(profile) | headers
+    call.stamp(headers)
+    return web.Response(status=204, headers=headers)

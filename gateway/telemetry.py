@@ -15,8 +15,9 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
+from select import PIPE_BUF
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -31,7 +32,7 @@ KEYS = frozenset(
         # the service and its sources
         "adapter", "address", "admin", "version", "detail", "cause", "error", "count", "dropped", "rows", "seconds",
         "reason", "problems", "line", "column", "open", "limit", "state", "signal", "pid", "file_system",
-        "endpoint", "quirk", "client", "operation", "trace_id",
+        "endpoint", "quirk", "client", "operation", "trace_id", "key", "cure", "worker",
     }
 )  # fmt: skip
 """Every key that a log line may carry. None of them holds an id, a locator, a title, a name or a query string."""
@@ -55,8 +56,10 @@ Logger = Any
 class LineWriter:
     """Writes lines to a stream from one thread, so that no request waits for a slow terminal or pipe."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, shared: bool = False) -> None:
+        """`shared`: other processes write to the same stream."""
         self._stream = stream
+        self._shared = shared
         self._lines: deque[str] = deque()
         self._wake = threading.Event()
         self._idle = True
@@ -104,11 +107,23 @@ class LineWriter:
             lines.append(f'{{"event":"log lines dropped","level":"warning","dropped":{dropped}}}')
         if lines:
             try:
-                self._stream.write("\n".join(lines) + "\n")
-                self._stream.flush()
+                for piece in _pieces(lines) if self._shared else ("\n".join(lines) + "\n",):
+                    self._stream.write(piece)
+                    self._stream.flush()
             except (OSError, ValueError):
                 self.dropped += len(lines)
                 self.lost += len(lines)
+
+
+def _pieces(lines: list[str]) -> Iterator[str]:
+    """Whole lines in writes that a pipe takes at once, so that those of other processes do not come between (PIPE_BUF)."""
+    piece = ""
+    for line in lines:
+        if piece and len(piece) + len(line) >= PIPE_BUF // 2:
+            yield piece
+            piece = ""
+        piece += line + "\n"
+    yield piece
 
 
 class _Threshold:
@@ -197,9 +212,12 @@ class Telemetry:
         form: Literal["auto", "json", "console"] = "auto",
         stream: TextIO | None = None,
         key: bytes | None = None,
+        worker: int | None = None,
     ) -> None:
+        """`worker` is the place of the process among several, which every line then names."""
         stream = stream or sys.stderr
-        self.writer = LineWriter(stream)
+        self.writer = LineWriter(stream, shared=worker is not None)
+        self._place: dict[str, Any] = {} if worker is None else {"worker": worker}
         self._key = (key or os.urandom(32))[:64]
         self._callers: dict[str, str] = {}
         console = form == "console" or (form == "auto" and stream.isatty())
@@ -214,7 +232,13 @@ class Telemetry:
             processors=[withhold, _stamp, renderer],
             wrapper_class=_Levelled,
             context_class=dict,
-        ).bind()
+        ).bind(**self._place)
+
+    def configure(self, level: str) -> None:
+        """Another level is configured; one that was set on top of it stays."""
+        if self._until is None and self._threshold.value == LEVELS[self._configured]:
+            self._threshold.value = LEVELS[level]
+        self._configured = level
 
     def levels(self) -> dict[str, str | None]:
         """Which level is logged, which one the configuration says, and until when that differs; a moment is in UTC."""
@@ -246,6 +270,7 @@ class Telemetry:
         """
         if LEVELS[level] >= self._threshold.value:
             fields["event"] = "request"
+            fields.update(self._place)
             self.writer.write(self._renderer(None, level, _stamp(None, level, fields)))
 
     def document(self, binary_id: str) -> str:

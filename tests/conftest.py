@@ -38,6 +38,7 @@ import adapters
 import adapters.testing
 import gateway
 from adapters.testing.suite import list_of_process
+from tests.support.gateway import DRAIN_DELAY
 from tests.support.ports import free_port
 
 # Where this is set, each process that a test starts would compile the whole product again. `make` takes it away, too.
@@ -46,6 +47,9 @@ sys.dont_write_bytecode = False
 
 # Debian's own /etc/krb5.conf names a realm of somebody else's; a log-on in a test must not look for it.
 os.environ["KRB5_CONFIG"] = os.devnull
+
+# Nobody here watches /readyz to send clients elsewhere; tests of that say their own delay, without this variable.
+os.environ.setdefault(DRAIN_DELAY, "0s")
 
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=60, derandomize=True, database=None)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=5000, database=None)

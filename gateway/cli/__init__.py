@@ -13,7 +13,7 @@ import os
 import click
 
 from gateway import __version__
-from gateway.cli import adapter, auditing, auth, caching, configuring, ids, inspecting, observing, serving
+from gateway.cli import adapter, auditing, auth, caching, configuring, ids, inspecting, observing, reloading, serving
 from gateway.cli.demonstrating import demo
 
 
@@ -42,7 +42,9 @@ for command in (
     caching.cache,
     auditing.audit,
     inspecting.explain,
+    reloading.reload,
     serving.health,
+    serving.worker,
     observing.status,
     observing.log,
     demo,

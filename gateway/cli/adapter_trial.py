@@ -17,7 +17,7 @@ from adapters.contract import Capabilities, Span
 from adapters.errors import SpanNotSatisfiable
 from gateway import magic, media
 from gateway.admission import Admission, Limits
-from gateway.composing import MAX_THREADS
+from gateway.archives import MAX_THREADS
 from gateway.document import Document, Facts
 from gateway.documents import Documents
 from gateway.media import HEAD_BYTES

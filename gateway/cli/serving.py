@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from types import ModuleType
 
@@ -48,7 +49,29 @@ def serve(config: Path | None) -> None:
         console.stop(console.key_problem(config, one.path, one.cause, one.cure) for one in wrong)
     app = lean_app()
     with console.start_failures(config, settings=settings):
-        code = app.serve(settings)
+        code = app.serve(settings, config=config)
+    raise SystemExit(code)
+
+
+@click.command(hidden=True)
+def worker() -> None:
+    """Serve as one of several processes; started by `serve`, which tells on standard input what to do."""
+    from gateway.problems import SettingsError
+    from gateway.settings import load
+    from gateway.supervision.orders import read_orders
+
+    try:
+        orders = read_orders()
+        settings = load(orders.file, os.environ, text=orders.text)
+    except ValueError as error:
+        console.fail(str(error), code=console.WRONG)
+    except SettingsError as error:
+        console.stop(error.problems)
+    app = lean_app()
+    from gateway.supervision.seat import Seat
+
+    with console.start_failures(orders.file, settings=settings):
+        code = app.work(settings, Seat(orders))
     raise SystemExit(code)
 
 

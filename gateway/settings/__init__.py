@@ -12,13 +12,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from gateway import marked_yaml as marked
 from gateway.problems import Problem, SettingsError
 from gateway.settings import environment as overrides
 from gateway.settings.audit import AuditSettings
 from gateway.settings.auth import AuthSettings
+from gateway.settings.caching import Caching
 from gateway.settings.conflicts import conflicts
 from gateway.settings.explain import Origin, explained
 from gateway.settings.models import (
@@ -54,13 +55,13 @@ __all__ = [
 ]
 
 
-def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
+def load(path: Path | None, environ: Mapping[str, str], *, text: str | None = None) -> Settings:
     """The settings in the file at `path` with the overrides in `environ`; without a file the environment alone.
 
-    Relative paths are relative to the file's directory, without a file to the working directory. Raises `SettingsError`
-    with every problem at once.
+    `text` is what stands in the file, where that was read before. Relative paths are relative to the file's directory,
+    without a file to the working directory. Raises `SettingsError` with every problem at once.
     """
-    settings, problems, _ = _judged(path, environ)
+    settings, problems, _ = _judged(path, environ, text)
     if settings is None or problems:
         raise SettingsError(problems)
     return settings
@@ -78,8 +79,12 @@ def load_what_is_right(path: Path | None, environ: Mapping[str, str]) -> tuple[S
     return settings, ()
 
 
-def _judged(path: Path | None, environ: Mapping[str, str]) -> tuple[Settings | None, list[Problem], dict[str, Any]]:
-    document = marked.read(path) if path else marked.Document({})
+def _judged(
+    path: Path | None, environ: Mapping[str, str], text: str | None = None
+) -> tuple[Settings | None, list[Problem], dict[str, Any]]:
+    if text is None and path is not None:
+        text = marked.text(path)
+    document = marked.Document({}) if text is None else marked.parse(text, file=str(path) if path else None)
     directory = path.absolute().parent if path else Path.cwd()
     merged = overrides.apply(document.data, environ, Settings)
     data = absolute(Shape(Settings), merged.data, directory)
@@ -108,6 +113,8 @@ def _usable(data: Mapping[str, Any]) -> dict[str, Any]:
     for name, model in sections.items():
         with suppress(ValidationError):
             usable[name] = model.model_validate(data.get(name, {}))
+    with suppress(ValidationError):
+        usable["cache"] = TypeAdapter(Caching).validate_python(data.get("cache", {"backend": "none"}))
     sources = data.get("sources")
     for name, source in sources.items() if isinstance(sources, Mapping) else ():
         with suppress(ValidationError):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.ids import ManifestIds
 from gateway.quantities import is_loopback
+from gateway.settings.caching import DiskCaching
 
 if TYPE_CHECKING:
     from gateway.settings.audit import AuditSettings
@@ -60,6 +61,11 @@ def conflicts(sections: Mapping[str, Any]) -> Iterator[Conflict]:
     ):
         cause = f"Both listeners are to use port {admin.port}."
         yield Conflict(("admin", "port"), "ports", cause, "Give `admin.port` or `server.port` another number.")
+    cache = sections.get("cache")
+    if server and server.workers > 1 and isinstance(cache, DiskCaching):
+        cause = "A cache directory belongs to one process, and `server.workers` is more than one."
+        cure = "Keep documents in memory or in Redis, or set `server.workers: 1` and run replicas, each with its directory."
+        yield Conflict(("cache", "backend"), "workers", cause, cure)
     policy: PolicySettings | None = sections.get("policy")
     if policy:
         yield from _of_rules(policy, sections.get("sources") or {})

@@ -138,6 +138,16 @@ class AdminSettings(Section):
     port: Port = Field(default=8081, description="The TCP port; 0 lets the system pick a free one.")
 
 
+class ReloadSettings(Section):
+    """How a running gateway learns of a changed configuration; SIGHUP and `fhir-gateway reload` always tell it."""
+
+    watch: Duration | None = Field(
+        default=None,
+        description="How often to look whether the configuration file has changed. A change is read when the file looked the "
+        "same twice. null does not look.",
+    )
+
+
 class SpoolSettings(Section):
     """Where bytes wait whose number must be known before the first of them is sent. Files there have no name."""
 
@@ -287,6 +297,7 @@ class Settings(Section):
     cache: Caching = Field(default=NoCaching(), description="Where documents are kept for the next reader.")
     audit: AuditSettings = Field(default=AuditSettings(), description="The trail of who read what.")
     admin: AdminSettings = Field(default=AdminSettings(), description="The listener for probes.")
+    reload: ReloadSettings = Field(default=ReloadSettings(), description="Reading the configuration again.")
     tracing: TracingSettings = Field(default=TracingSettings(), description="Traces for OpenTelemetry.")
     spool: SpoolSettings = Field(default=SpoolSettings(), description="Temporary files.")
     log: LogSettings = Field(default=LogSettings(), description="Log lines.")

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from gateway.quantities import Count, Duration, Host, Port, wrong
+from gateway.quantities import Count, Duration, Host, Pause, Port, wrong
 from gateway.settings.section import Section
 
 
@@ -44,8 +44,13 @@ class ServerLimits(Section):
         description="How many of them one address may have (of IPv6 one /64 network); null is no limit of its own. Leave it "
         "out behind a proxy, which is one address for all its readers.",
     )
+    drain_delay: Pause = Field(
+        default=5.0,
+        description="How long after SIGTERM connections are still taken, while `/readyz` says 503 already and every answer is "
+        "the last one of its connection: load balancers need as long to send clients elsewhere. SIGINT does not wait.",
+    )
     drain: Duration = Field(
-        default=10.0, description="How long running answers may take to end after SIGTERM before they are cut off."
+        default=10.0, description="How long running answers may take to end after that before they are cut off."
     )
 
 
@@ -107,6 +112,11 @@ class ServerSettings(Section):
     unix_socket: Path | None = Field(
         default=None,
         description="Listen on a Unix socket of this name instead of an address, for a proxy on the same machine.",
+    )
+    workers: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=1,
+        description="How many processes serve on this address. More than one use several processors; places in archives, "
+        "connections, spool and a cache in memory are divided between them. Replicas are the better way to scale.",
     )
     tls: TlsSettings | None = Field(default=None, description="TLS; null is plain HTTP.")
     cors: CorsSettings = Field(default=CorsSettings(), description="Web pages of other origins.")

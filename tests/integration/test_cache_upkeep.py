@@ -94,7 +94,7 @@ async def operated() -> AsyncIterator[Running]:
             limits=SourceLimits(queue_timeout=0.2, open_timeout=2, idle_timeout=2, repair_timeout=0.2),
         ) as running,
     ):
-        handlers = running.pipeline._handlers
+        handlers = running.pipeline.epoch.handlers
         assert running.fills is not None
         admin = Admin(Observed(running.telemetry))
         admin.upkeep = Upkeep(handlers.router, handlers.documents, cache, running.fills, running.sources)

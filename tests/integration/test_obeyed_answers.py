@@ -172,7 +172,7 @@ async def test_after_a_purge_nobody_joins_a_read_from_before_it_though_nothing_i
         before = asyncio.ensure_future(running.ask("/R4/Binary/a"))
         await until(lambda: archive.opened == 1)
         archive.put("a", OTHER)
-        handlers = running.pipeline._handlers
+        handlers = running.pipeline.epoch.handlers
         assert running.fills is not None
         shared = running.shared["letters"]
         upkeep = Upkeep(handlers.router, handlers.documents, shared.cache, running.fills, running.sources)

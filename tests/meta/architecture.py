@@ -57,7 +57,9 @@ COMMANDS = (
 )
 """What commands do, without their words: they may build the service as `serve` does."""
 
-COMPOSERS = ("gateway.app", "gateway.composing", "gateway.cli", *COMMANDS)
+ROOT = ("gateway.app", "gateway.composing", "gateway.archives", "gateway.reloading", "gateway.supervision")
+
+COMPOSERS = (*ROOT, "gateway.cli", *COMMANDS)
 """The composition root and the command line: they know everything, and nothing but each other knows them."""
 
 REGISTRY_READERS = (*COMPOSERS, "gateway.settings", "gateway.settings.*")
@@ -85,6 +87,8 @@ HTTP_ROOMS = (
     "security.fetching",
     "security.mtls",
     "server",
+    "supervision.desk",
+    "supervision.front",
     "whole",
 )
 
@@ -158,7 +162,7 @@ RULES = (
         "only the command line starts the composition root",
         PACKAGES,
         COMPOSERS,
-        never=("gateway.app", "gateway.composing"),
+        never=ROOT,
     ),
     Rule("only the command line knows its commands", PACKAGES, COMPOSERS, never=COMMANDS),
     Rule(

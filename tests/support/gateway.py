@@ -22,6 +22,9 @@ import yaml
 from tests.support.process import Server, running
 
 READY = re.compile(r"^ready (https?://\S+|unix://\S+)$", re.MULTILINE)
+DRAIN_DELAY = "GATEWAY__SERVER__LIMITS__DRAIN_DELAY"
+"""The variable by which all gateways of a test run skip the delay."""
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -101,6 +104,7 @@ def _written(configuration: Mapping[str, Any], directory: Path) -> Path:
     whole = {"auth": {"mode": "none"}, "audit": {"mode": "none"}, **configuration}
     for listener in ("server", "admin"):
         whole[listener] = {"host": "127.0.0.1", "port": 0, **configuration.get(listener, {})}
+    whole["server"]["limits"] = {"drain_delay": "0s", **whole["server"].get("limits", {})}
     path = directory / "gateway.yaml"
     path.write_text(yaml.safe_dump(whole, sort_keys=False))
     return path
