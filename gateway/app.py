@@ -110,11 +110,12 @@ async def run(
             gateway.shown_in(observed)
             telemetry.configure(gateway.settings.log.level)
             admin.upkeep = gateway.upkeep
+            certificates.use(gateway.settings)
             return public.use(gateway)
 
         reloading = admin.reloading = Reloading(config, settings, gateway, use, observed.config, share=share)
         stack.push_async_callback(_within, reloading.close)
-        observed.certificates = watched_expiries(stack, own)
+        certificates = observed.certificates = watched_expiries(stack, own)
         premises.audit.deliver()
         public = await _opened_public(stack, own, observed, gateway, renewal, None if seat is None else seat.listening)
         use(gateway)

@@ -52,8 +52,12 @@ class Ending:
         self._begun.set()
 
     def on_signals(self) -> None:
-        """Let SIGTERM say it, and SIGINT, after which nobody needs time to find out."""
+        """Let SIGTERM say it, and SIGINT, after which nobody needs time to find out.
+
+        SIGHUP, which would end a process that does not know it yet, does nothing until somebody listens to it.
+        """
         loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)
         loop.add_signal_handler(signal.SIGTERM, self.ask)
         loop.add_signal_handler(signal.SIGINT, lambda: self.ask(patient=False))
 

@@ -313,3 +313,45 @@ def test_the_answer_can_be_had_for_a_machine(running: Place) -> None:
     running.write()
     done = running.reload("--json")
     assert (done.returncode, json.loads(done.stdout)["status"]) == (0, "applied")
+
+
+@pytest.mark.parametrize("backend", ["memory", "disk"])
+async def test_other_settings_of_the_cache_disturb_nobody_and_keep_what_lies_on_a_disk(
+    tmp_path: Path, backend: str
+) -> None:
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive" / "big.bin").write_bytes(BIG)
+    source = folder(tmp_path / "archive", "") | {"read": "fill", "cache": True}
+    more = {"directory": str(tmp_path / "cache"), "encryption": {"mode": "none"}} if backend == "disk" else {}
+    cache = {"backend": backend, "max_bytes": "64MiB"} | more
+    admin = free_port()
+    first = {"server": {"port": free_port()}, "admin": {"port": admin}, "auth": {"mode": "none"},
+             "audit": {"mode": "none"}, "cache": cache, "sources": {"letters": source}}  # fmt: skip
+    path = tmp_path / "gateway.yaml"
+    path.write_text(yaml.safe_dump(first))
+    with serving(path, tmp_path / "run") as gateway:
+        place = Place(tmp_path, admin, gateway, first)
+        assert (await place.read("big")).body == BIG
+        async with asyncio.timeout(10):
+            while "hit" not in ((answer := await place.read("big")).field("Cache-Status") or ""):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert answer.body == BIG
+        async with downloading(place, "big") as (connection, received):
+            assert b"; hit" in received
+            place.write(cache=cache | {"max_bytes": "96MiB"})
+            assert (await place.reloaded()).json()["cache"] == "changed"
+            again = (await place.read("big")).field("Cache-Status") or ""
+            assert ("hit" in again) == (backend == "disk")
+            whole = bytearray(received)
+            while len(whole.partition(b"\r\n\r\n")[2]) < len(BIG):
+                more_bytes = await connection.receive()
+                assert more_bytes, connection.ending
+                whole += more_bytes
+            assert whole.partition(b"\r\n\r\n")[2] == BIG
+        if backend == "disk":
+            (tmp_path / "cache").rename(tmp_path / "moved")
+            (tmp_path / "cache").write_text("in the way")
+            place.write(cache=cache | {"max_bytes": "80MiB"})
+            answer = await place.reloaded()
+            assert (answer.status, answer.json()["problems"][0]["key"]) == (422, "cache.directory")
+            assert (await place.read("big")).body == BIG
