@@ -55,9 +55,11 @@ def _standing(server: ServerSettings) -> dict[str, str]:
 async def opened_policy(stack: AsyncExitStack, settings: Settings, log: Any) -> Judgement | None:
     """The policy, entered; None where every document is for everybody. Raises `HookError`, and what entering a hook raises."""
     policy = settings.policy
-    if not policy.deny and policy.hook is None:
-        return None
     manifests = [name for name, source in settings.sources.items() if isinstance(source.ids, ManifestIds)]
+    by_patient = bool(manifests) and "jwt" in settings.auth.chosen
+    if not (policy.deny or policy.hook or by_patient):
+        # A patient's token is a policy of its own, whose refusals must not show by their time either.
+        return None
     hook = None
     if policy.hook is not None:
         hook = await stack.enter_async_context(load(policy.hook, policy.options))

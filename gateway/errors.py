@@ -273,12 +273,12 @@ TOKEN_IN_QUERY = Entry(
 INSUFFICIENT_SCOPE = Entry(
     code="GW-SEC-006", status=403, issue="forbidden", spine=_ACCESS_DENIED,
     title="The token does not allow this",
-    sentence="The access token does not allow to read documents here. Ask the authorization server for one with a scope that "
-    "does.",
+    sentence="What you proved does not allow to read documents here. Ask for an access token with a scope that does, or for "
+    "such a scope for your certificate.",
     cause="No scope of the caller covers a read of Binary; or its scope is for one patient, and the token names no patient or "
     "the source does not know whose its documents are.",
-    cure="Grant the client a scope such as system/Binary.r; for scopes of a patient, serve the documents by a manifest with "
-    "the column patient.",
+    cure="Grant the client a scope such as system/Binary.r (for certificates: auth.mtls.clients.scopes); for scopes of a "
+    "patient, serve the documents by a manifest with the column patient.",
 )
 KEYS_UNAVAILABLE = Entry(
     code="GW-SEC-007", status=503, issue="transient", spine=_SERVER_ERROR, retry_after=30, alert=True,

@@ -90,6 +90,9 @@ class Feed:
                     busy = await self._round()
                 except (Away, OSError) as error:
                     await self._wait(error)
+                except Exception as error:
+                    # A defect must not end the delivery unnoticed; its message may quote a record.
+                    await self._wait(Away(f"delivery failed: {type(error).__name__}"))
                 else:
                     if not busy:
                         await asyncio.sleep(POLL_SECONDS)
@@ -107,6 +110,9 @@ class Feed:
             taken = await self._receiver.send(batch.records) if batch.records else 0
         except Refused as refusal:
             taken = await self._refused(batch, refusal)
+        except (ValueError, TypeError, KeyError) as error:
+            # A record that cannot be put into words for this receiver must not keep back all that follow.
+            taken = await self._unsayable(batch, error)
         else:
             self._refusals = 0
         self.sent += taken
@@ -120,6 +126,20 @@ class Feed:
             self._log.info("audit receiver is back")
         self.away, self._pause = None, FIRST_PAUSE
         return True
+
+    async def _unsayable(self, batch: _Batch, error: Exception) -> int:
+        """Send the records one by one, to find the one that cannot be written for this receiver and set it aside."""
+        if len(batch.records) > 1:
+            return await self._one(batch)
+        raise_as = Refused(f"it cannot be written: {type(error).__name__}")
+        return await self._refused(batch, raise_as)
+
+    async def _one(self, batch: _Batch) -> int:
+        first = _Batch(batch.segment, batch.records[:1], batch.positions[:1], batch.positions[0])
+        try:
+            return await self._receiver.send(first.records)
+        except (ValueError, TypeError, KeyError) as error:
+            return await self._unsayable(first, error)
 
     async def _refused(self, batch: _Batch, refusal: Refused) -> int:
         self._refusals += 1

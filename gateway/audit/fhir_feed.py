@@ -48,6 +48,10 @@ class FhirReceiver:
                 if count < len(lot):
                     return taken
             return taken
+        except Away:
+            # The next attempt reads the token anew: one that is no longer taken may have been replaced.
+            await self.close()
+            raise
         except (aiohttp.ClientError, TimeoutError) as error:
             await self.close()
             raise Away(type(error).__name__) from error

@@ -93,7 +93,7 @@ class FileTrail:
     async def looked(self, call: Call) -> None:
         act = self._act(call)
         call.act = None
-        await self._durable(Entry(record.looked(call, act), keep=not self._closed))
+        await self._durable(Entry(record.looked(call, act), keep=not self._closed, ends=act.id))
 
     async def refused(self, call: Call, entry: errors.Entry) -> None:
         if entry is errors.AUDIT_UNAVAILABLE:

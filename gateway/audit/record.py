@@ -26,11 +26,11 @@ from pydantic_core import to_json
 from gateway.calls import Call, shown_id
 from gateway.errors import Abort, Entry
 
-ENDINGS = ("completed", "aborted", "unknown", "refused")
-"""The events that end an act which began with `intended`."""
+ENDINGS = ("completed", "aborted", "unknown", "refused", "looked")
+"""The events that end an act, also one that began with `intended`: what is delivered, one for each request.
 
-OUTCOMES = (*ENDINGS, "looked")
-"""The events that say what became of a request: one for each, and what is delivered."""
+`looked` among them: a document that changes while it is opened may turn out to be the one that the reader has already.
+"""
 
 
 @dataclass(slots=True)

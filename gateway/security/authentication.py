@@ -19,7 +19,7 @@ from gateway.protocol.interactions import Interaction, Kind
 from gateway.security import ANONYMOUS, Identity
 from gateway.security.client_keys import PREFIX
 from gateway.security.scopes import READ_SCOPE, Reach, reach
-from gateway.security.tokens import bearer_token, refused
+from gateway.security.tokens import bearer_token, insufficient, refused
 
 if TYPE_CHECKING:
     from gateway.security.key_source import KeySource
@@ -88,10 +88,14 @@ class Authentication:
         """Who asks. Raises `Problem`: 401 with a challenge when nobody says (403 without tokens), and what they raise."""
         if self._is_open(interaction):
             return ANONYMOUS
+        identity: Identity | None = None
         for authenticator in self.authenticators:
-            found = await authenticator.identify(request, interaction)
-            if found is not None:
-                return found
+            # Who is known by a certificate is asked for a token all the same: one that is wrong ends the request.
+            if identity is None or isinstance(authenticator, BearerTokens):
+                found = await authenticator.identify(request, interaction)
+                identity = identity or found
+        if identity is not None:
+            return identity
         raise refused(errors.UNAUTHENTICATED) if self.takes_tokens else Problem(errors.CERTIFICATE_REQUIRED)
 
     def _is_open(self, interaction: Interaction) -> bool:
@@ -109,7 +113,7 @@ def check_scopes(identity: Identity, interaction: Interaction) -> None:
         return
     allowed = reach(identity.scopes)
     if allowed is Reach.NOTHING:
-        raise refused(errors.INSUFFICIENT_SCOPE, "no scope covers a read of Binary", scope=READ_SCOPE)
+        raise insufficient(identity, "no scope covers a read of Binary", scope=READ_SCOPE)
     if allowed is Reach.PATIENT and identity.patient is None:
         detail = "the scopes are for one patient, and the token names none"
-        raise refused(errors.INSUFFICIENT_SCOPE, detail, scope=READ_SCOPE)
+        raise insufficient(identity, detail, scope=READ_SCOPE)

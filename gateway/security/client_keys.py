@@ -41,6 +41,10 @@ class UnusableKeys(Exception):
     """A key file that cannot be used; the text names lines, never what stands there."""
 
 
+class NoKeys(UnusableKeys):
+    """A key file without a key: a mistake at the start, and later perhaps what is left when the last key was taken away."""
+
+
 def new_key() -> str:
     """A new random key."""
     return PREFIX + secrets.token_urlsafe(32)
@@ -81,7 +85,7 @@ def read_clients(text: bytes) -> Mapping[bytes, Identity]:
     if problems:
         raise UnusableKeys("; ".join(problems[:5]))
     if not found:
-        raise UnusableKeys("there is no key in the file")
+        raise NoKeys("there is no key in the file")
     return found
 
 
@@ -109,6 +113,7 @@ class ClientKeys:
         self._log = log
         self._text: bytes | None = None
         self._failure: str | None = None
+        self._emptied = False
         self._follower = Follower(self._look, lambda: LOOK_SECONDS, name="keys of clients", failed=self._refused)
         self.clients: Mapping[bytes, Identity] = {}
 
@@ -142,7 +147,16 @@ class ClientKeys:
 
     async def _look(self) -> None:
         before = self.clients
-        await self.refresh()
+        try:
+            await self.refresh()
+        except NoKeys:
+            # An editor may be in the middle of writing; the same at the next look is meant.
+            if self._emptied and self.clients:
+                self.clients, self._text = {}, None
+                self._log.warning("key file read again", count=0)
+            self._emptied = True
+            return
+        self._emptied = False
         self._failure = None
         if self.clients is not before:
             self._log.info("key file read again", count=len(self.clients))

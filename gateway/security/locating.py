@@ -7,11 +7,10 @@ does not know whose its documents are is refused as a whole, by its prefix, befo
 from __future__ import annotations
 
 from adapters.errors import NotFound
-from gateway import errors
 from gateway.routing import Location, Router, Withdrawn
 from gateway.security import Identity
 from gateway.security.scopes import READ_SCOPE, Reach, reach
-from gateway.security.tokens import refused
+from gateway.security.tokens import insufficient
 
 
 async def locate(router: Router, id: str, identity: Identity) -> Location:
@@ -20,7 +19,7 @@ async def locate(router: Router, id: str, identity: Identity) -> Location:
         return await router.locate(id)
     if router.knows_patients(id) is False:
         detail = "the scopes are for one patient, and the source does not know whose its documents are"
-        raise refused(errors.INSUFFICIENT_SCOPE, detail, scope=READ_SCOPE)
+        raise insufficient(identity, detail, scope=READ_SCOPE)
     try:
         location = await router.locate(id)
     except Withdrawn as withdrawn:

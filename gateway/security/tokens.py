@@ -12,6 +12,7 @@ from urllib.parse import unquote_plus
 
 from gateway import errors
 from gateway.errors import Entry, Problem
+from gateway.security import Identity
 
 if TYPE_CHECKING:
     from multidict import CIMultiDictProxy
@@ -63,6 +64,13 @@ def _refuse_in(query: str) -> None:
 def refused(entry: Entry, detail: str = "", *, scope: str | None = None) -> Problem:
     """The refusal with its challenge. `detail` says for operators which check failed, and holds nothing of the token."""
     return Problem(entry, detail, headers={"WWW-Authenticate": challenge(entry, scope=scope)})
+
+
+def insufficient(identity: Identity, detail: str, *, scope: str) -> Problem:
+    """403 for want of a scope. Who sent no token is challenged for none: a better one would be no use to a certificate."""
+    if identity.method in ("jwt", "bearer"):
+        return refused(errors.INSUFFICIENT_SCOPE, detail, scope=scope)
+    return Problem(errors.INSUFFICIENT_SCOPE, detail)
 
 
 def challenge(entry: Entry, *, scope: str | None = None) -> str:

@@ -21,6 +21,7 @@ from gateway.audit.keys import AuditKeys
 from gateway.audit.reading import Record, records
 from gateway.cli import main
 from gateway.keyfile import read_key
+from tests.support.audit_away import outage
 from tests.support.audit_receivers import Certificates, Received, certificates, details, record_id, repository, syslog
 from tests.support.gateway import Gateway, serving
 from tests.support.ports import free_port
@@ -285,6 +286,32 @@ def test_two_processes_over_one_directory_deliver_each_record(tmp_path: Path) ->
                 read(two)
             received.until(lambda: len(set(received.ids())) >= 42)
         assert len(received.ids()) == len(set(received.ids()))
+
+
+def test_a_token_that_is_not_taken_any_more_is_read_anew(tmp_path: Path) -> None:
+    """Tokens of machines are replaced in their file every hour or so."""
+    token = tmp_path / "token"
+    token.write_text("old\n")
+    with repository() as received, gateway(tmp_path, fhir(received, token_file=str(token))) as running:
+        read(running)
+        received.until(lambda: len(received.bodies) >= 2)
+        token.write_text("new\n")
+        received.statuses += [401]
+        read(running)
+        received.until(lambda: len(received.bodies) >= 3)
+        assert [one["Authorization"] for one in received.headers][-2:] == ["Bearer old", "Bearer new"]
+
+
+def test_a_repository_that_is_away_for_long_gets_everything_in_order_however_often_the_gateway_is_restarted(
+    tmp_path: Path,
+) -> None:
+    seen = outage(tmp_path, reads=400, lives=3, rotate="64KiB")
+    assert (seen.missing, seen.unordered) == (0, 0), seen
+    assert (seen.files, seen.records) > (6, 1200), seen
+    assert seen.twice <= 200, "at most the last lot comes twice"
+    assert seen.grown < 32 << 20, "waiting takes disk, not memory"
+    assert seen.notes < 10_000, "and what is noted about each file is little"
+    assert sorted(seen.waited) == seen.waited, "nothing of it is given up meanwhile"
 
 
 def test_replay_sends_everything_again_under_the_ids_it_had(tmp_path: Path) -> None:

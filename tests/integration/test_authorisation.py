@@ -285,6 +285,23 @@ async def test_a_changed_key_file_is_noticed_and_a_bad_one_changes_nothing(
         assert (await at.ask(EXISTING, Authorization=f"Bearer {old}")).status == 401
 
 
+@pytest.mark.attack("A key whose line, the last of the file, was taken out", "401 within seconds")
+async def test_the_last_key_can_be_taken_away_and_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_keys, "LOOK_SECONDS", 0.02)
+    key = client_keys.new_key()
+    path = key_file(tmp_path, pas=key)
+    whole = path.read_text()
+    async with composed(tmp_path, auth={"mode": "bearer", "keys_file": str(path)}) as at:
+        for number in (1, 2):
+            assert (await at.ask(EXISTING, Authorization=f"Bearer {key}")).status == 200
+            path.write_text("# nobody any more\n")
+            await at.events("key file read again", 2 * number - 1)
+            assert (await at.ask(EXISTING, Authorization=f"Bearer {key}")).status == 401
+            path.write_text(whole)
+            lines = await at.events("key file read again", 2 * number)
+            assert [line["count"] for line in lines] == [0, 1] * number, "each is said once"
+
+
 async def test_several_ways_work_beside_each_other(tmp_path: Path, issuer: Issuer) -> None:
     key = client_keys.new_key()
     both = {"modes": ["bearer", "jwt"], "issuers": [issuer.settings()], "keys_file": str(key_file(tmp_path, pas=key))}

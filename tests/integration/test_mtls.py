@@ -14,8 +14,9 @@ from urllib.parse import quote
 import pytest
 from cryptography import x509
 
-from gateway.security.authentication import Authentication
+from gateway.security.authentication import Authentication, BearerTokens
 from gateway.security.certificates import load
+from gateway.security.client_keys import ClientKeys
 from gateway.security.door import Door
 from gateway.security.mtls import MutualTls
 from gateway.settings.mtls import MtlsSettings
@@ -123,6 +124,23 @@ async def test_a_certificate_that_is_not_on_the_list_is_refused_whatever_its_com
 async def test_without_a_certificate_nothing_is_looked_up(authority: Authority) -> None:
     async with serving(authority) as at:
         assert is_refused(await ask_tls(at, authority, None), 403, "GW-SEC-011")
+
+
+async def test_who_is_known_by_a_certificate_is_never_challenged_for_a_token(authority: Authority) -> None:
+    """A challenge names what would help (RFC 9110 11.6.1); no token would, where none is taken or none was sent."""
+    clients = [{"client": "pacs", "names": ["DNS:pacs.trust.local"], "scopes": ["system/Patient.read"]}]
+    mutual = MutualTls(MtlsSettings.model_validate({"clients": clients, "forwarded": {"peers": ["127.0.0.1"]}}))
+    listed = pem(known_as(authority, LISTED))
+    for takes_tokens in (False, True):
+        keys = BearerTokens([ClientKeys(lambda: asyncio.sleep(0, b""), None)])
+        door = Door(authentication=Authentication([mutual, keys][: 1 + takes_tokens], takes_tokens=takes_tokens))
+        async with service({"letters": scripted({"a": Script([b"letter"])})}, door=door) as at:
+            answer = await at.ask("/R4/Binary/a", X_SSL_Client_Cert=listed)
+            assert is_refused(answer, 403, "GW-SEC-006")
+            assert answer.field("WWW-Authenticate") is None
+            nothing = await at.ask("/R4/Binary/a")
+            assert nothing.status == (401 if takes_tokens else 403)
+            assert nothing.field("WWW-Authenticate") == ('Bearer realm="fhir"' if takes_tokens else None)
 
 
 @pytest.mark.attack("A client certificate of another authority, or one that has expired", "no handshake")

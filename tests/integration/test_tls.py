@@ -338,6 +338,9 @@ async def test_a_certificate_and_a_key_are_two_ways_in_and_a_wrong_one_ends_the_
     with serving(configuration, site.directory / "serving") as gateway:
         for client, fields, status in (
             (listed, (), 200),
+            (listed, (("Authorization", f"Bearer {key}"),), 200),
+            (listed, (("Authorization", f"Bearer {key}x"),), 401),
+            (listed, (("Authorization", f"Bearer {key}"), ("Authorization", f"Bearer {key}")), 400),
             (nobody, (("Authorization", f"Bearer {key}"),), 200),
             (nobody, (), 401),
             (nobody, (("Authorization", f"Bearer {key}x"),), 401),
