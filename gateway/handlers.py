@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -72,6 +71,7 @@ class Handlers:
         asked = self._asked(request, interaction, call)
         if interaction.kind is Kind.CAPABILITIES:
             return await self._metadata(asked, call)
+        due = self.policy.due() if self.policy is not None else None
         try:
             with stage("route"):
                 location = await self._located(asked, call)
@@ -80,9 +80,12 @@ class Handlers:
             if isinstance(error, Remembered):
                 # For the log alone: a reader must not tell what an archive lacks from what is not shown to it.
                 call.cache = "remembered"
-            if self.policy is not None:
-                await self.policy.level(time.perf_counter() - call.began)
+            if due is not None:
+                await due.wait()
             raise
+        finally:
+            if due is not None:
+                due.dismiss()
 
     def _asked(self, request: web.BaseRequest, interaction: Interaction, call: Call) -> Asked:
         headers = request.headers

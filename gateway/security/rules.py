@@ -71,6 +71,28 @@ class Rules:
         )
 
 
+class Due:
+    """A moment that is fixed before anything is looked up.
+
+    A wait for what is left, begun after the look-up, would end a whole number of milliseconds later, since the timers of event
+    loops are no finer, and the rest would show in every answer how long the look-up took.
+    """
+
+    __slots__ = ("_passed", "_timer")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        self._passed = loop.create_future()
+        self._timer = loop.call_later(seconds, self._passed.set_result, None)
+
+    async def wait(self) -> None:
+        """Wait for it."""
+        await asyncio.shield(self._passed)
+
+    def dismiss(self) -> None:
+        """Nobody will wait."""
+        self._timer.cancel()
+
+
 class Judgement:
     """What the handlers ask: the rules, then the policy of one's own if there is one."""
 
@@ -83,10 +105,9 @@ class Judgement:
         self._floor = floor
         self.forbids_source: Callable[[Identity, str], bool] = rules.forbids_source
 
-    async def level(self, spent: float) -> None:
-        """Waits until a request that has taken `spent` seconds has taken as long as every "no such document" does."""
-        if self._floor is not None and spent < self._floor:
-            await asyncio.sleep(self._floor - spent)
+    def due(self) -> Due | None:
+        """When an answer "no such document" to the request that comes now may go out; None when it may at once."""
+        return None if self._floor is None else Due(asyncio.get_running_loop(), self._floor)
 
     async def decide(self, access: Access) -> Verdict:
         """The verdict. Raises nothing."""

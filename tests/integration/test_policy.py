@@ -33,6 +33,7 @@ from gateway.shared import Sharing
 from tests.meta.doc_blocks import Page
 from tests.support.gateway import PROJECT, serving
 from tests.support.raw_http import Answer
+from tests.support.refusal_times import measured
 from tests.support.scripted import Script
 from tests.support.service import MakeAdapter, MakeJudgement, Service, scripted, service
 
@@ -301,6 +302,17 @@ async def test_the_time_of_an_answer_does_not_tell_a_denied_document_from_one_th
         began = time.perf_counter()
         assert (await asked(at, "open", "read")).status == 200
         assert time.perf_counter() - began < 0.1, "who may see it does not wait"
+
+
+@pytest.mark.attack(
+    "The times of many refusals compared by rank: manifest and template, cold and warm cache", "no better than a coin"
+)
+def test_times_of_many_refusals_do_not_tell_denied_from_unknown(tmp_path: Path) -> None:
+    """Thousands of samples are for benchmarks/soak_refusal_times.py; a refusal that does not wait is found by these."""
+    for one in measured(tmp_path, samples=40, floor="20ms"):
+        assert one.denied >= 20, one
+        assert one.unknown >= 20, one
+        assert abs(one.deviation) < 4.5, one
 
 
 # --- the service as it is configured ---------------------------------------------------------------------------------
