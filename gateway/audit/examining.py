@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from gateway.audit.opening import OWN_KEY, TrailUnusable, key_of, tls_context, unwritable
+from gateway.audit.opening import OWN_KEY, TrailUnusable, key_of, unwritable
 from gateway.audit.segments import DIRECTORY_MODE
+from gateway.outgoing_tls import client_context
 from gateway.settings.audit import AuditSettings, FhirSink, SyslogSink
+from gateway.unusable import UnusableFile
 
 State = Literal["wrong", "away", "note"]
 
@@ -99,11 +101,9 @@ async def _receiver(sink: FhirSink | SyslogSink) -> Finding | None:
         secure = parts.scheme == "https"
         host, port = parts.hostname or "", parts.port or (443 if secure else 80)
     try:
-        context = await asyncio.to_thread(tls_context, sink.tls) if secure else None
-    except (OSError, ValueError) as error:
-        return Finding(
-            "wrong", "audit.sinks", f"{sink.name}: its certificates cannot be used: {error}.", "Correct `tls`."
-        )
+        context = await asyncio.to_thread(client_context, sink.tls) if secure else None
+    except UnusableFile as error:
+        return Finding("wrong", "audit.sinks", f"{sink.name}, `{error.option}`: {error}", error.cure)
     cure = "Until it answers, what it is to be given waits in `audit.directory`."
     try:
         async with asyncio.timeout(sink.timeout):

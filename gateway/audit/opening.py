@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,8 +14,10 @@ from gateway.audit.positions import delivered
 from gateway.audit.segments import DIRECTORY_MODE
 from gateway.audit.trail import NO_TRAIL, Trail
 from gateway.keyfile import read_key, write_key
-from gateway.settings.audit import AuditSettings, FhirSink, SinkTls, SyslogSink
+from gateway.outgoing_tls import client_context
+from gateway.settings.audit import AuditSettings, FhirSink, SyslogSink
 from gateway.telemetry import Logger
+from gateway.unusable import UnusableFile
 
 OWN_KEY = "key"
 """The file in the directory that holds the key where none is configured."""
@@ -124,19 +125,9 @@ def open_receiver(sink: FhirSink | SyslogSink, site: str | None) -> Receiver:
         if isinstance(sink, SyslogSink):
             from gateway.audit.syslog_feed import SyslogReceiver
 
-            return SyslogReceiver(sink, tls_context(sink.tls), site=site)
+            return SyslogReceiver(sink, client_context(sink.tls), site=site)
         from gateway.audit.fhir_feed import FhirReceiver
 
-        return FhirReceiver(sink, tls_context(sink.tls) if sink.url.startswith("https:") else None, site=site)
-    except (OSError, ValueError) as error:
-        cause = f"The certificates for the receiver {sink.name} cannot be used: {error}."
-        raise TrailUnusable("audit.sinks", cause, "Correct `tls` of this receiver.") from error
-
-
-def tls_context(tls: SinkTls) -> ssl.SSLContext:
-    """What a receiver is checked against, and shown. Raises `OSError` and `ValueError`."""
-    context = ssl.create_default_context(cafile=tls.ca)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if tls.certificate is not None:
-        context.load_cert_chain(tls.certificate, tls.key)
-    return context
+        return FhirReceiver(sink, client_context(sink.tls) if sink.url.startswith("https:") else None, site=site)
+    except UnusableFile as error:
+        raise TrailUnusable("audit.sinks", f"{sink.name}, `{error.option}`: {error}", error.cure) from error

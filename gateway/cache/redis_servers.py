@@ -23,9 +23,11 @@ from gateway.cache.redis_faults import Fault
 from gateway.cache.redis_lane import Call, Connected
 from gateway.cache.redis_link import Deadlines, Link
 from gateway.cache.redis_questions import Question
+from gateway.outgoing_tls import client_context
+from gateway.unusable import UnusableFile
 
 if TYPE_CHECKING:
-    from gateway.settings.caching import RedisCaching, RedisTls, Sentinel
+    from gateway.settings.caching import RedisCaching, Sentinel
 
 CLIENT_NAME = "fhir-gateway"
 """What Redis shows connections as. No name of a host: it would tell who else is there."""
@@ -132,35 +134,14 @@ def facts(info: Any) -> dict[str, str]:
 
 
 def dialler(settings: RedisCaching) -> Dialler:
-    """What connects as `settings` say. Reads files: not on the loop. Raises `OSError`, `ValueError` with a sentence."""
+    """What connects as `settings` say. Reads files: not on the loop. Raises `OSError`, `UnusableFile`."""
     password = None
     if settings.password_file is not None:
         password = settings.password_file.read_text(encoding="utf-8").rstrip("\r\n")
         if not password:
-            raise ValueError(f"The password file {settings.password_file} is empty.")
-    return Dialler(settings, password, tls_context(settings.tls) if settings.url.startswith("rediss:") else None)
-
-
-def tls_context(tls: RedisTls) -> ssl.SSLContext:
-    """The TLS side of `rediss://`. Reads files: not on the loop. Raises `OSError`, `ValueError` with a sentence."""
-    for file in (tls.ca, tls.certificate, tls.key):
-        if file is not None:
-            # What OpenSSL says of a file that cannot be read does not name it.
-            file.open("rb").close()
-    try:
-        context = ssl.create_default_context(cafile=tls.ca)
-    except ssl.SSLError:
-        raise ValueError(f"{tls.ca} holds no certificates in PEM form.") from None
-    if tls.certificate is not None:
-        try:
-            context.load_cert_chain(tls.certificate, tls.key, password=_no_password)
-        except ssl.SSLError:
-            raise ValueError(f"The certificate {tls.certificate} and its key do not belong together.") from None
-    return context
-
-
-def _no_password() -> str:
-    raise ValueError("The private key for Redis is protected by a password, and nobody could enter it.")
+            cause = f"The password file {settings.password_file} is empty."
+            raise UnusableFile("password_file", cause, "Write the password into it, or remove the line.")
+    return Dialler(settings, password, client_context(settings.tls) if settings.url.startswith("rediss:") else None)
 
 
 class Servers(ABC):

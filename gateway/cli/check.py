@@ -108,8 +108,7 @@ class Report:
         """The exit code: 2 for a mistake in the configuration, 1 for an archive, issuer or document that fails, else 0."""
         states: set[str] = {source.state for source in self.sources} | {one.state for one in self.credentials}
         states |= {finding.state for finding in self.audit} | {one.state for one in self.places}
-        # Without Redis a gateway serves all the same; without the directory of its cache it does not start.
-        if self.entrance.mistakes or "wrong" in states or (self.cache.wrong and self.cache.backend != "redis"):
+        if self.entrance.mistakes or "wrong" in states or not self.cache.starts:
             return 2
         away = "away" in states or any(source.findings for source in self.sources)
         return int(away or self.cache.state != "ok")

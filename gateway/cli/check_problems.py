@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING
 from gateway.cli import console
 from gateway.cli.mistake import Mistake, State
 from gateway.problems import Problem, sentence
-from gateway.settings.caching import RedisCaching
 
 if TYPE_CHECKING:
     from gateway.cli.check import Report, SourceReport
-    from gateway.settings import Settings
 
 ORDER: tuple[State, ...] = ("wrong", "away", "note")
 
 
-def findings(report: Report, settings: Settings) -> Iterator[Mistake]:
+def findings(report: Report) -> Iterator[Mistake]:
     """What `report` holds, of every state."""
     yield from report.places
     yield from report.entrance.mistakes
@@ -29,9 +27,10 @@ def findings(report: Report, settings: Settings) -> Iterator[Mistake]:
             yield Mistake(one.key, one.problem, one.cure, one.state)
     for finding in report.audit:
         yield Mistake(tuple(finding.key.split(".")), finding.cause, finding.cure, finding.state)
-    away = isinstance(settings.cache, RedisCaching)
     for problem in report.cache.wrong:
-        yield Mistake(tuple(problem.key.split(".")), problem.cause, problem.cure, "away" if away else "wrong")
+        yield Mistake(
+            tuple(problem.key.split(".")), problem.cause, problem.cure, "away" if report.cache.starts else "wrong"
+        )
     for problem in report.cache.doubtful:
         yield Mistake(tuple(problem.key.split(".")), problem.cause, problem.cure, "note")
     for source in report.sources:

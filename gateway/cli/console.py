@@ -136,6 +136,7 @@ def start_failures(
     from gateway.security.policy import HookError
     from gateway.security.unusable import UnusableCredentials
     from gateway.security.unusable_tls import TlsProblem
+    from gateway.unusable import UnusableFile
 
     try:
         yield
@@ -154,6 +155,8 @@ def start_failures(
         stop([key_problem(config, (*path, "file") if kind == "manifest" else path, cause, MANIFEST_CURE)])
     except TrailUnusable as error:
         stop([key_problem(config, tuple(error.key.split(".")), str(error), error.cure)])
+    except UnusableFile as error:
+        stop([key_problem(config, ("cache", *error.option.split(".")), str(error), error.cure)])
     except DirectoryUnusable as error:
         stop([key_problem(config, ("cache", "directory"), str(error), error.cure)])
     except OSError as error:

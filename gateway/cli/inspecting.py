@@ -47,7 +47,7 @@ def check(config: Path | None, as_json: bool, sample: int) -> None:
 
     with traceless(made_by(settings)), _progress() as progress:
         report = asyncio.run(examine(settings, sample=sample, progress=progress, config=config))
-    found = placed([*findings(report, settings)], config, known)
+    found = placed([*findings(report)], config, known)
     code = console.WRONG if known else report.code
     if as_json:
         places = {source.name: console.option_places(source.options, config, source.name) for source in report.sources}

@@ -9,33 +9,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from gateway.quantities import Count, Duration, Size, SourceName, is_loopback, wrong
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SinkTls(_Part):
-    """Certificates for the connection to a receiver."""
-
-    ca: Path | None = Field(
-        default=None, description="The certificates that the receiver is checked against; null is the system's."
-    )
-    certificate: Path | None = Field(
-        default=None, description="The gateway's own certificate, where the receiver demands one."
-    )
-    key: Path | None = Field(default=None, description="The private key of that certificate.", repr=False)
-
-    @model_validator(mode="after")
-    def _whole(self) -> SinkTls:
-        if (self.certificate is None) != (self.key is None):
-            raise wrong(
-                "tls", "A certificate and its key go together.", "Give both `certificate` and `key`, or neither."
-            )
-        return self
+from gateway.settings.outgoing import Address, OutgoingTls
+from gateway.settings.section import Section
 
 
 def _repository_url(value: str) -> str:
@@ -55,14 +33,7 @@ def _repository_url(value: str) -> str:
     return value.rstrip("/")
 
 
-def _receiver(value: str) -> str:
-    host, colon, port = value.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise wrong("address", "This is not an address.", "Write host and port, as in siem.trust.nhs.uk:6514.")
-    return value
-
-
-class FhirSink(_Part):
+class FhirSink(Section):
     """A FHIR audit repository (IHE RESTful ATNA): each record is posted as an AuditEvent and counts when it is answered so."""
 
     kind: Literal["fhir"] = Field(description="A FHIR server that takes AuditEvents.")
@@ -84,10 +55,10 @@ class FhirSink(_Part):
         default=None, description="A file with a bearer token for the repository; read anew for every connection."
     )
     timeout: Duration = Field(default=10.0, description="How long the repository may take to answer.")
-    tls: SinkTls = Field(default=SinkTls(), description="Certificates.")
+    tls: OutgoingTls = Field(default=OutgoingTls(), description="Certificates.")
 
 
-class SyslogSink(_Part):
+class SyslogSink(Section):
     """A syslog receiver over TLS (RFC 5425, IHE ATNA): each record is sent as a DICOM audit message."""
 
     kind: Literal["syslog"] = Field(description="A syslog receiver over TLS.")
@@ -95,17 +66,17 @@ class SyslogSink(_Part):
         description="What logs and the state page call it; how far it was served is kept under this name.",
         examples=["siem"],
     )
-    address: Annotated[str, AfterValidator(_receiver)] = Field(
+    address: Address = Field(
         description="Host and port of the receiver; 6514 is usual.", examples=["siem.trust.nhs.uk:6514"]
     )
     timeout: Duration = Field(default=10.0, description="How long connecting, and sending one lot, may take.")
-    tls: SinkTls = Field(default=SinkTls(), description="Certificates.")
+    tls: OutgoingTls = Field(default=OutgoingTls(), description="Certificates.")
 
 
 Sink = Annotated[FhirSink | SyslogSink, Field(discriminator="kind")]
 
 
-class AuditSettings(_Part):
+class AuditSettings(Section):
     """The trail of who read what."""
 
     mode: Literal["files", "none"] | None = Field(

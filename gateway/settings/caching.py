@@ -9,22 +9,20 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from gateway.quantities import Count, Duration, Size, wrong
+from gateway.settings.outgoing import Address, OutgoingTls
+from gateway.settings.section import Section
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class NoCaching(_Part):
+class NoCaching(Section):
     """Documents are not kept: every read asks the archive, or joins a read that is under way."""
 
     backend: Literal["none"] = Field(default="none", description="Keeps nothing; every read asks the archive.")
 
 
-class _Keeping(_Part):
+class _Keeping(Section):
     """What every backend that keeps documents has."""
 
     ttl: Duration = Field(
@@ -62,7 +60,7 @@ def _key_id(value: str) -> str:
     return value
 
 
-class KeyFile(_Part):
+class KeyFile(Section):
     """One key."""
 
     id: Annotated[str, AfterValidator(_key_id)] = Field(
@@ -73,7 +71,7 @@ class KeyFile(_Part):
     )
 
 
-class Encrypted(_Part):
+class Encrypted(Section):
     """Documents are encrypted wherever they lie outside the process."""
 
     mode: Literal["aes-256-gcm"] = Field(description="AES-256-GCM, with a key of its own for each document.")
@@ -91,7 +89,7 @@ class Encrypted(_Part):
         return self
 
 
-class Unencrypted(_Part):
+class Unencrypted(Section):
     """Documents lie in the open."""
 
     mode: Literal["none"] = Field(description="No encryption: whoever reads the cache reads letters.")
@@ -122,30 +120,11 @@ class DiskCaching(_Keeping):
     )
 
 
-class RedisTls(_Part):
-    """The certificates for `rediss://`."""
-
-    ca: Path | None = Field(
-        default=None, description="The certificates that Redis is checked against; null is the system's."
-    )
-    certificate: Path | None = Field(
-        default=None, description="The gateway's own certificate, where Redis demands one."
-    )
-    key: Path | None = Field(default=None, description="The private key of that certificate.", repr=False)
-
-
-def _address(value: str) -> str:
-    host, colon, port = value.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise wrong("address", "This is not an address.", "Write host and port, as in sentinel-1:26379.")
-    return value
-
-
-class Sentinel(_Part):
+class Sentinel(Section):
     """Who knows which Redis server is the primary one."""
 
     master: str = Field(description="The name by which the sentinels know the primary server.", examples=["mymaster"])
-    addresses: tuple[Annotated[str, AfterValidator(_address)], ...] = Field(
+    addresses: tuple[Address, ...] = Field(
         min_length=1, description="The sentinels.", examples=[["sentinel-1:26379", "sentinel-2:26379"]]
     )
 
@@ -180,7 +159,7 @@ class RedisCaching(_Keeping):
     password_file: Path | None = Field(default=None, description="A file that holds its password.")
     sentinel: Sentinel | None = Field(default=None, description="Ask these sentinels where the primary server is.")
     cluster: bool = Field(default=False, description="Whether the server belongs to a Redis Cluster.")
-    tls: RedisTls = Field(default=RedisTls(), description="Certificates, for rediss:// alone.")
+    tls: OutgoingTls = Field(default=OutgoingTls(), description="Certificates, for rediss:// alone.")
     namespace: str = Field(
         default="gateway",
         pattern=r"^[A-Za-z0-9:._-]{1,64}$",

@@ -118,7 +118,7 @@ async def test_files_that_cannot_work_stop_the_start(tmp_path: Path) -> None:
         await cache(password_file=password(tmp_path, "")).__aenter__()
     with pytest.raises(OSError, match="nowhere"):
         await cache(password_file=str(tmp_path / "nowhere")).__aenter__()
-    with pytest.raises(OSError, match="nowhere"):
+    with pytest.raises(ValueError, match=r"no file .*nowhere"):
         await cache(url="rediss://127.0.0.1:1", tls={"ca": str(tmp_path / "nowhere.pem")}).__aenter__()
 
 

@@ -53,7 +53,7 @@ FHIR = {"kind": "fhir", "name": "repository", "url": "https://audit.test/fhir"}
         ({"directory": "trail", "sinks": [FHIR | {"url": "https://a:b@audit.test/fhir"}]}, "not the address"),
         ({"directory": "trail", "sinks": [FHIR | {"url": "audit"}]}, "not the address"),
         ({"directory": "trail", "sinks": [{"kind": "syslog", "name": "siem", "address": "siem"}]}, "not an address"),
-        ({"directory": "trail", "sinks": [FHIR | {"tls": {"certificate": "a"}}]}, "go together"),
+        ({"directory": "trail", "sinks": [FHIR | {"tls": {"key": "a"}}]}, "a private key and no certificate"),
         ({"directory": "trail", "sinks": [{"kind": "kafka", "name": "k"}]}, "Known here: `fhir`, `syslog`."),
         ({"directory": "trail", "fail": "shut"}, "`closed`"),
         ({"directory": "trail", "key_file": "nowhere"}, "There is no file"),
