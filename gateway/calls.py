@@ -228,6 +228,8 @@ class Call:
             line["detail"] = self.detail
         if self.denied is not None:
             line["reason"] = self.denied
+        elif isinstance(entry, errors.Abort):
+            line["reason"] = entry.title.rpartition(": ")[2]
         return line
 
 

@@ -147,7 +147,13 @@ OUTCOMES: list[tuple[str, str, dict[str, str], dict[str, Any]]] = [
     ("GET", "/R4/Binary/away", {}, REFUSED | {"status": 503, "level": "warning", "source": "letters"}),
     ("GET", "/R4/Binary/busy", {}, REFUSED | {"status": 503, "detail": "later"}),
     ("GET", "/R4/Binary/broken", {}, REFUSED | {"status": 503, "detail": "the adapter failed with KeyError"}),
-    ("GET", "/R4/Binary/cut", {}, NATIVE | {"status": 200, "outcome": "aborted", "code": "GW-END-001", "bytes": 1000}),
+    (
+        "GET",
+        "/R4/Binary/cut",
+        {},
+        NATIVE
+        | {"status": 200, "outcome": "aborted", "code": "GW-END-001", "bytes": 1000, "reason": "the archive broke off"},
+    ),
     ("GET", "/R4/Binary?patient=secret-id", {}, REFUSED | {"status": 405, "interaction": "search-type"}),
     ("DELETE", "/R4/Binary/whole", {}, REFUSED | {"status": 405, "method": "DELETE", "interaction": "write"}),
     ("GET", "/R4/Patient/1", {}, REFUSED | {"status": 404, "interaction": "unknown-resource"}),

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
+from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from adapters.errors import AdapterError, Deleted, NotFound, TimedOut, Unavailable
@@ -31,6 +32,8 @@ from gateway.telemetry import Telemetry
 from gateway.workers import Workers
 from tests.support.scripted import ScriptedAdapter
 from tests.support.service import BASES
+
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
 def a_call(target: str = "/R4/Binary/a", method: str = "GET") -> Call:
@@ -214,6 +217,9 @@ async def test_what_is_written_can_be_read_and_histograms_add_up() -> None:
     ):
         _, content_type = _rendered(found, accept)
         assert content_type.startswith(kind)
+    # The parser of OpenMetrics is strict: names, units, order and ends of histograms are judged by it.
+    strict = [*openmetrics.text_string_to_metric_families(_rendered(found, OPENMETRICS)[0].decode())]
+    assert {family.name for family in strict} == {metric.name.removesuffix("_total") for metric in METRICS}
     samples = parsed(_rendered(found, "")[0])
     labels = (("cache", NONE), ("source", "letters"))
     assert samples["gateway_request_duration_seconds_count"][labels] == 1
