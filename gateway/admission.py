@@ -12,6 +12,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -83,6 +84,7 @@ class Admission:
         self.recent: deque[float] = deque(maxlen=LOOKED_BACK)
         """How long the last calls took that were answered, in seconds."""
         self._budget = RetryBudget(lambda: self.calls, clock=clock)
+        self._opened = asyncio.Event()
         self._whole = Endpoint(self, "")
         self._named: dict[str, Endpoint] = {}
 
@@ -118,15 +120,29 @@ class Admission:
 
     def stopped(self, endpoint: Endpoint) -> None:
         """The circuit of an endpoint is open: whoever waits is told so, unless there are others to ask."""
+        self._opened.set()
         if all(one.breaker.refuses for one in self._endpoints):
             for turn in (*self.reads.clear(), *self.looks.clear()):
                 if not turn.token.done():
                     turn.token.set_exception(endpoint.resting())
 
-    def retry_in(self, most: float) -> float:
-        """Seconds until an endpoint may be asked again that is given a rest now, `most` at most."""
-        waits = [one.breaker.retry_in for one in self._endpoints]
-        return min((wait for wait in waits if wait), default=most) if any(waits) else most
+    async def rested(self, most: float) -> None:
+        """Wait until it is time to ask the archive whether it is there: for `most` seconds, or until the pause of a circuit
+        is over that is open, or opens meanwhile."""
+        wait = self._retry_in(most)
+        if wait == most:
+            self._opened.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(most):
+                    await self._opened.wait()
+                    wait = self._retry_in(most)
+        if wait != most:
+            await asyncio.sleep(wait)
+
+    def _retry_in(self, most: float) -> float:
+        """Seconds until an endpoint that rests may be asked again, `most` where none rests for less."""
+        waits = [wait for one in self._endpoints if (wait := one.breaker.retry_in)]
+        return min([most, *waits])
 
     # --- places --------------------------------------------------------------------------------------------------
 

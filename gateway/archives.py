@@ -114,7 +114,7 @@ async def _watch(archive: Archive, log: Any) -> None:
     if archive.failure is not None:
         _away(source, archive.failure, log)
     while True:
-        await asyncio.sleep(source.probe_in(PROBE_SECONDS))
+        await source.rested(PROBE_SECONDS)
         try:
             await (source.probe() if source.entered else source.__aenter__())
         except Resting:

@@ -146,9 +146,9 @@ class Source:
         with self.meter.timed("probe"):
             await self.admission.probe(self.adapter.probe)
 
-    def probe_in(self, most: float) -> float:
-        """Seconds until `probe` should be called again: `most`, or sooner where an archive that rests may be back."""
-        return self.admission.retry_in(most)
+    async def rested(self, most: float) -> None:
+        """Wait until `probe` should be called: for `most` seconds, or until an archive that was given a rest may be back."""
+        await self.admission.rested(most)
 
     async def _look(self, operation: str, question: Callable[[], Awaitable[Answer]]) -> Answer:
         self._refuse_when_away()

@@ -146,7 +146,7 @@ async def test_a_probe_finds_an_endpoint_again(fake: FakeRepository) -> None:
                     await read(care, locator(letter(1)))
                 with pytest.raises(Resting, match="endpoint bad"):
                     await care.probe()
-                await asyncio.sleep(care.probe_in(10))
+                await care.rested(10)
                 with pytest.raises(Unavailable, match="endpoint bad"):
                     await care.probe()
                 assert care.status().state == "probing"

@@ -89,9 +89,7 @@ async def test_an_archive_that_does_not_answer_is_given_a_rest_and_found_again()
         assert status.error is not None
         assert (status.error.kind, status.error.code) == ("TimedOut", "GW-SRC-003")
         assert status.error.cure
-        clock.now += LIMITS.breaker_pause - 1
-        assert at.source.probe_in(10) == 1
-        clock.now += 1
+        clock.now += LIMITS.breaker_pause
         assert at.source.status().state == "probing"
         script.entering = []
         assert await at.read() == DATA
@@ -211,6 +209,24 @@ async def test_a_probe_finds_out_in_place_of_a_reader_and_a_failed_one_stops_nob
         assert at.source.status().state == "ok"
         assert await outcome(at) is TimedOut
         assert await outcome(at) is Resting, "that it is there was not yet a document"
+
+
+async def test_whoever_asks_from_time_to_time_comes_when_the_rest_is_over() -> None:
+    script = Script([DATA], entering=[Unavailable("lost", exhausted=True)])
+    async with bench(script, limits=Limits(breaker_failures=1, breaker_pause=0.1)) as at:
+        began = time.monotonic()
+        await at.source.rested(0.02)
+        assert 0.02 <= time.monotonic() - began < 0.09
+        waiting = asyncio.create_task(at.source.rested(30))
+        await asyncio.sleep(0.01)
+        assert await outcome(at) is Unavailable
+        async with asyncio.timeout(5):
+            await waiting
+        assert at.source.status().state == "probing"
+        await outcome(at)
+        async with asyncio.timeout(5):
+            await at.source.rested(30)
+        assert at.source.status().state == "probing"
 
 
 # --- places and queue ------------------------------------------------------------------------------------------------
