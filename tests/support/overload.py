@@ -56,7 +56,7 @@ async def _chunks():
 '''
 
 PACED = """
-answered, refused, other = 0, 0, 0
+answered, refused, other, statuses = 0, 0, 0, ""
 local tick = %d
 local threads = {}
 function setup(thread) table.insert(threads, thread) end
@@ -66,15 +66,17 @@ function request() return wrk.format("GET", "/R4/Binary/" .. math.random(1, %d))
 function response(status, headers, body)
     if status == 200 then answered = answered + 1
     elseif status == 503 then refused = refused + 1
-    else other = other + 1 end
+    else other, statuses = other + 1, statuses .. " " .. status end
 end
 function done(summary, latency, requests)
-    local a, r, o = 0, 0, 0
+    local a, r, o, s = 0, 0, 0, ""
     for _, thread in ipairs(threads) do
         a, r, o = a + thread:get("answered"), r + thread:get("refused"), o + thread:get("other")
+        s = s .. thread:get("statuses")
     end
     local e = summary.errors
-    print(string.format("COUNTED %%d %%d %%d %%d %%d", a, r, o, e.connect + e.read + e.write + e.timeout, summary.duration))
+    local broken = e.connect + e.read + e.write + e.timeout
+    print(string.format("COUNTED %%d %%d %%d %%d %%d", a, r, o, broken, summary.duration) .. s)
 end
 """
 """A script for wrk: each connection waits between its requests, so that all together ask at a rate of their own."""
@@ -159,17 +161,21 @@ async def overload(
         await watching
         await remembering
         measured = list(beside.samples)
+        for line in [line for line in gateway.lines() if line.get("level") == "error"][:5]:
+            print("logged:", line, flush=True)
         recovered = await _recovered(load, ids, capacity / 2, statistics.median(nominal) * 2, ended)
     documents = [one.took * 1000 for one in measured if not one.code]
     refusals = [one for one in measured if one.code == SOURCE_BUSY.code and one.took < TAKES * 4]
     answered, refused, other, broken, seconds = counted
-    unexpected = sum(one.code not in ("", SOURCE_BUSY.code) for one in measured)
+    strange = [f"{one.status} {one.code}" for one in measured if one.code not in ("", SOURCE_BUSY.code)]
+    if strange:
+        print("strange answers:", *strange, flush=True)
     return Figures(
         capacity=capacity,
         offered=(answered + refused + other) / seconds,
         goodput=answered / seconds + sum(not one.code for one in measured) / crowd,
         refused=refused,
-        other=other + unexpected,
+        other=other + len(strange),
         broken=broken,
         admitted_median=(statistics.median(nominal), statistics.median(documents or [0.0])),
         refusal_median=statistics.median([one.took * 1000 for one in refusals] or [0.0]),
@@ -219,6 +225,8 @@ async def _wrk(port: int, folder: Path, rate: float, seconds: float) -> Counted:
         subprocess.run, [*command, f"http://127.0.0.1:{port}/"], check=True, capture_output=True, text=True
     )
     words = said.stdout.partition("COUNTED ")[2].split()
+    if words[5:]:
+        print("other statuses:", *words[5:], flush=True)
     answered, refused, other, broken, microseconds = map(int, words[:5])
     return answered, refused, other, broken, microseconds / 1e6
 
