@@ -181,7 +181,7 @@ def _configuration(folder: Path, trouble: Trouble, patience: str) -> dict[str, A
     return {
         "cache": {"backend": "memory"},
         "log": {"level": "warning"},
-        "server": {"limits": {"drain": "3s"}},
+        "server": {"limits": {"drain": "3s", "keep_alive": "10m"}},
         "sources": {
             "hung": trouble.source | {"prefix": "h.", "limits": limits, "cache": False},
             "near": here | {"prefix": "n."},

@@ -130,6 +130,8 @@ async def overload(
     `crowd` seconds, and see when it is over. The crowd is made by `wrk`, or by this process."""
     configuration = {
         "log": {"level": "error"},
+        # Longer than any reader here leaves a connection alone: one that is closed just as it is used is nobody's fault.
+        "server": {"limits": {"keep_alive": "10m"}},
         "sources": {
             "slow": {
                 "adapter": "slow",
