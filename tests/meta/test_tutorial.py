@@ -29,6 +29,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
         yield one
 
 
+@pytest.mark.timeout(150)  # a dozen programs, one after the other
 def test_it_leads_to_a_share_with_a_cache_and_one_client(reader: Reader) -> None:
     assert any(PASSWORD in block.text for block in PAGE.blocks)
     reader.follow(PAGE)
