@@ -18,6 +18,7 @@ import yaml
 
 import gateway
 from gateway.quantities import is_loopback
+from gateway.settings.server import ServerLimits
 from tests.support.compose import COMPOSE, PROJECT, STEPS, compose, make_secrets
 from tests.support.process import require
 
@@ -86,7 +87,8 @@ def of_the_gateway(step: str, box: Compose) -> set[str]:
     rules = {
         "its secrets are those that its configuration names": set(re.findall(r"/run/secrets/([\w.-]+)", text))
         == set(box.get("secrets", ())),
-        "it has time to drain": seconds(box["stop_grace_period"]) >= seconds(server["limits"]["drain"]) + 5,
+        "it has time to drain": seconds(box["stop_grace_period"])
+        >= ServerLimits().drain_delay + seconds(server["limits"]["drain"]) + 5,
         "where everybody may read, nobody else comes": settings["auth"]["mode"] != "none"
         or all(is_loopback(port.split(":")[0]) for port in ports),
         "its port is published": all(port.endswith(f":{server['port']}") for port in ports),

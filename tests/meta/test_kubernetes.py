@@ -188,7 +188,8 @@ def faults(deployment: Resource, settings: Settings) -> set[str]:
     writable = [one["mountPath"] for one in box["volumeMounts"] if not one.get("readOnly")]
     bounded = {one["name"] for one in pod["volumes"] if one.get("emptyDir", {}).get("sizeLimit")}
     token = [one for one in box["volumeMounts"] if one["mountPath"] == "/var/run/secrets/kubernetes.io/serviceaccount"]
-    ending = box["lifecycle"]["preStop"]["sleep"]["seconds"] + settings.server.limits.drain + MARGIN
+    limits = settings.server.limits
+    ending = box["lifecycle"]["preStop"]["sleep"]["seconds"] + limits.drain_delay + limits.drain + MARGIN
     rules = {
         "no root": both.get("runAsNonRoot") is True and both.get("runAsUser", 0) > 0 and both.get("runAsGroup", 0) > 0,
         "nothing is written beside its volumes": both.get("readOnlyRootFilesystem") is True and "/tmp" in writable,

@@ -75,28 +75,29 @@ def faults(text: str) -> set[str]:
     found = {name for name in ON if unit.get(name) != ["yes"]}
     found |= {name for name, value in EXACT.items() if unit.get(name) != [value]}
     limits = ServerLimits()
-    ending = limits.drain + getattr(limits, "drain_delay", 0.0) + MARGIN
+    ending = limits.drain_delay + limits.drain + MARGIN
     (stop,) = unit.get("TimeoutStopSec", ["0s"])
     rules = {
         "TimeoutStopSec": float(stop.removesuffix("s")) >= ending,
         "RestartPreventExitStatus": unit.get("RestartPreventExitStatus") == [str(console.WRONG)],
         "Type": unit.get("Type") == ["notify"],
+        "ExecReload": _runs(unit.get("ExecReload", [""])[0], "reload"),
         "Restart": unit.get("Restart") == ["on-failure"],
         "SystemCallFilter": unit.get("SystemCallFilter") == ["@system-service", "~@privileged @resources"],
         "LimitNOFILE": int(unit.get("LimitNOFILE", ["0"])[0]) >= 2 * limits.max_connections,
-        "ExecStart": _starts(unit.get("ExecStart", [""])[0]),
+        "ExecStart": _runs(unit.get("ExecStart", [""])[0], "serve"),
         "MemoryMax": "MemoryMax" in unit,
     }
     return found | {name for name, kept in rules.items() if not kept}
 
 
-def _starts(command: str) -> bool:
-    program, *words = command.split()
+def _runs(command: str, word: str) -> bool:
+    program, *words = command.split() or [""]
     return (
         program.startswith("/")
         and program.endswith("/bin/fhir-gateway")
-        and words[0] in main.commands
-        and words[1:] == ["--config", "/etc/fhir-gateway/gateway.yaml"]
+        and word in main.commands
+        and words == [word, "--config", "/etc/fhir-gateway/gateway.yaml"]
     )
 
 
@@ -104,7 +105,9 @@ def test_the_unit_keeps_the_rules():
     assert faults(UNIT) == set()
 
 
-@pytest.mark.parametrize("name", [*ON, *EXACT, "Type", "TimeoutStopSec", "SystemCallFilter", "ExecStart", "MemoryMax"])
+@pytest.mark.parametrize(
+    "name", [*ON, *EXACT, "Type", "ExecReload", "TimeoutStopSec", "SystemCallFilter", "ExecStart", "MemoryMax"]
+)
 def test_a_setting_that_is_missing_is_noticed(name: str):
     broken, count = re.subn(rf"^{name}=.*\n", "", UNIT, flags=re.MULTILINE)
     assert count
