@@ -94,7 +94,7 @@ def _source(source: Source, observed: Observed, state: str) -> dict[str, Any]:
         "rejected": {reason: count for reason, count in standing.rejected.items() if count},
         "retries": standing.retries,
         "endpoints": [_endpoint(endpoint) for endpoint in standing.endpoints],
-        "cache_hit_ratio": hit_ratio(observed.meters, source.name),
+        **_found(observed.meters, source.name),
     }
 
 
@@ -119,14 +119,18 @@ def _explained(error: LastError) -> dict[str, str]:
     return {"code": row.code, "title": row.title, "detail": error.detail, "cure": error.cure}
 
 
-def hit_ratio(meters: Meters, source: str) -> float | None:
-    """The part of the documents that came out of the cache; None where it had nothing to do with any."""
+def _found(meters: Meters, source: str) -> dict[str, Any]:
+    """How many documents came out of the cache, for how many the archive was asked, and the part of the first.
+
+    None where the cache had nothing to do with any.
+    """
     answers = meters.requests.answers
-    used, asked = (
+    hits, misses = (
         sum(found.documents for word in words if (found := answers.get((source, word))) is not None)
         for words in (USED, ASKED)
     )
-    return round(used / (used + asked), 4) if used + asked else None
+    ratio = round(hits / (hits + misses), 4) if hits + misses else None
+    return {"cache_hits": hits, "cache_misses": misses, "cache_hit_ratio": ratio}
 
 
 # --- what requests depend on -----------------------------------------------------------------------------------------

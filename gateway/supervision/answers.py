@@ -12,12 +12,15 @@ from typing import Any
 WELL = ("ok", "ready", "delivering", "written", "closed", "none")
 """Words for what is as it should be; any other one wins against them."""
 
-LARGEST = ("_ms", "_seconds", "p50", "p95", "max", "reloads", "keys", "applied", "refused", "at", "ending")
+LARGEST = ("_ms", "_seconds", "p50", "p99", "max", "reloads", "keys", "applied", "refused", "at", "ending")
 """Ends of the names of numbers that make no sense as a sum: times, and what all workers have in common."""
 
 SMALLEST = ("days",)
 
 MEAN = ("_ratio",)
+
+RATIO = "hit_ratio"
+"""The end of the names of parts that were found; the numbers that they are of stand beside them."""
 
 SHARED = ("entries", "bytes", "limit")
 """Numbers of a cache that are the same for all where it is Redis."""
@@ -30,6 +33,11 @@ def merged(said: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """One answer out of those of all workers; a key that only some have counts as far as it is there."""
     names = dict.fromkeys(name for one in said for name in one)
     whole = {name: _value(name, [one[name] for one in said if name in one]) for name in names}
+    for name in [name for name in whole if name.endswith(RATIO)]:
+        hits, misses = (whole.get(name.removesuffix(RATIO) + part) for part in ("hits", "misses"))
+        if isinstance(hits, int) and isinstance(misses, int) and hits + misses:
+            # Of all that was looked up, however the workers shared it.
+            whole[name] = round(hits / (hits + misses), 4)
     if whole.get("backend") == "redis":
         whole |= {name: said[0].get(name) for name in SHARED if name in whole}
     return whole

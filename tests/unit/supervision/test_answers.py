@@ -39,3 +39,16 @@ def test_what_lies_in_redis_is_counted_once_and_what_lies_in_memory_as_often_as_
 def test_one_worker_says_what_it_says() -> None:
     said = {"a": 1, "b": [1, 2], "c": {"d": None}, "e": True}
     assert merged([said]) == said
+
+
+def test_a_part_is_of_the_sum_and_a_latency_is_none() -> None:
+    one = {"cache_hits": 1, "cache_misses": 0, "cache_hit_ratio": 1.0, "latency_ms": {"p50": 2.0, "p99": 9.0}}
+    two = {"cache_hits": 1, "cache_misses": 6, "cache_hit_ratio": 0.1429, "latency_ms": {"p50": 1.0, "p99": 8.0}}
+    assert merged([one, two]) == {
+        "cache_hits": 2,
+        "cache_misses": 6,
+        "cache_hit_ratio": 0.25,
+        "latency_ms": {"p50": 2.0, "p99": 9.0},
+    }
+    idle = {"hits": 0, "misses": 0, "hit_ratio": None}
+    assert merged([idle, idle]) == idle
