@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from gateway.cache.policy import Policy
 from gateway.shared import Sharing
 from gateway.source import Limits as SourceLimits
 from tests.support.fragile import ABLE, MUTE, STABLE, Archive
+from tests.support.redis import redis
 from tests.support.service import Service, service
 
 DATA = b"%PDF-1.7 a letter that is there"
@@ -222,3 +224,32 @@ async def test_the_log_says_that_an_answer_was_remembered(cache: MemoryCache) ->
             assert answer.field("Cache-Status") is None, "tells what the archive lacks from what is not shown"
         lines = await running.lines(2)
         assert [line.get("cache") for line in lines] == [None, "remembered"]
+
+
+# --- a purge ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_purge_by_one_replica_ends_what_all_of_them_remember(tmp_path: Path) -> None:
+    """Right after the acknowledgement: nobody has to wait for `negative` seconds."""
+    archive = Archive(capabilities=STABLE)
+    policy = replace(AT_ONCE, negative=600)
+    with redis(tmp_path) as server:
+        async with server.cache() as one, server.cache() as two:
+            async with serving(archive, one, policy) as first, serving(archive, two, policy) as second:
+                for running in (first, second):
+                    assert (await running.ask("/R4/Binary/a")).status == 404
+                archive.put("a", DATA)
+                for running in (first, second):
+                    assert (await running.ask("/R4/Binary/a")).status == 404, "nothing was remembered"
+                assert first.upkeep is not None
+                await first.upkeep.purge_id("a")
+                for running in (second, first):
+                    assert (await running.ask("/R4/Binary/a")).status == 200
+                del archive.papers["a"]
+                await first.upkeep.purge_source("letters")
+                for running in (second, first):
+                    assert (await running.ask("/R4/Binary/a")).status == 404
+                archive.put("a", DATA)
+                await first.upkeep.purge_all()
+                for running in (second, first):
+                    assert (await running.ask("/R4/Binary/a")).status == 200
