@@ -18,6 +18,7 @@ from gateway.cache import Key, Limits, Scope
 from gateway.cache.disk import DiskCache
 from gateway.cache.disk_directory import folder_of, path_of, source_of
 from gateway.cache.sealing import CacheKey, Keyring
+from gateway.cache.unusable import DirectoryUnusable
 from tests.conformance.cache_kit import KEYS
 from tests.conformance.cache_kit.checks.secrecy import spellings
 from tests.conformance.cache_kit.documents import KEY, Blob, document, kept, look, put, record, ticket_for
@@ -64,8 +65,9 @@ async def test_a_directory_that_was_open_to_others_is_closed_to_them(tmp_path: P
 async def test_a_second_cache_on_the_same_directory_is_refused(tmp_path: Path) -> None:
     async with opened(tmp_path) as cache:
         await kept(cache, KEY, document(1000))
-        with pytest.raises(OSError, match=r"is used by another process\. Give each process a directory of its own\."):
+        with pytest.raises(DirectoryUnusable, match=r"is used by another process\.") as raised:
             await opened(tmp_path).__aenter__()
+        assert raised.value.cure == "Give each process a directory of its own."
         assert await look(cache, KEY) == document(1000)
     async with opened(tmp_path) as cache:
         assert await look(cache, KEY) == document(1000)
@@ -77,7 +79,7 @@ async def test_a_second_process_on_the_same_directory_is_refused(tmp_path: Path)
         process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         _, said = await process.communicate()
         assert process.returncode == 1
-        assert f"OSError: The cache directory {tmp_path} is used by another process." in said.decode()
+        assert f"Unusable: The cache directory {tmp_path} is used by another process." in said.decode()
     process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert await process.stdout.readline() == b"putting\n", "the directory was not let go"
