@@ -18,7 +18,7 @@ from gateway.security.authentication import Authentication
 from gateway.security.cors import Cors
 from gateway.security.door import Door
 from gateway.security.expiries import Expiries
-from gateway.security.policy import load
+from gateway.security.policy import entered
 from gateway.security.rates import Enumeration, Rates
 from gateway.security.rules import Judgement, Rules
 from gateway.server import Pipeline
@@ -53,7 +53,7 @@ def _standing(server: ServerSettings) -> dict[str, str]:
 
 
 async def opened_policy(stack: AsyncExitStack, settings: Settings, log: Any) -> Judgement | None:
-    """The policy, entered; None where every document is for everybody. Raises `HookError`, and what entering a hook raises."""
+    """The policy, entered; None where every document is for everybody. Raises `HookError`."""
     policy = settings.policy
     manifests = [name for name, source in settings.sources.items() if isinstance(source.ids, ManifestIds)]
     by_patient = bool(manifests) and "jwt" in settings.auth.chosen
@@ -62,7 +62,7 @@ async def opened_policy(stack: AsyncExitStack, settings: Settings, log: Any) -> 
         return None
     hook = None
     if policy.hook is not None:
-        hook = await stack.enter_async_context(load(policy.hook, policy.options))
+        hook = await entered(stack, policy.hook, policy.options)
     return Judgement(
         Rules(policy.deny, manifests),
         hook,

@@ -5,6 +5,7 @@ Standard library only, so that the cheapest command can report a problem. A prob
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
@@ -68,6 +69,13 @@ def did_you_mean(word: str, known: Sequence[str], *, what: str = "key") -> str:
     if not known:
         return f"No {what} is possible here; remove it."
     return f"Known here: {', '.join(f'`{name}`' for name in known)}."
+
+
+def raised_at(error: BaseException) -> str:
+    """Where `error` came from, as in "KeyError in consent.py:12". Never its message: that may quote data."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" in {frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{where}"
 
 
 def sentence(text: str) -> str:

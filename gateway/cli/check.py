@@ -25,6 +25,7 @@ from gateway.cli.console import MANIFEST_CURE
 from gateway.cli.folder import documents
 from gateway.cli.mistake import Mistake
 from gateway.ids import ManifestError, Progress
+from gateway.problems import raised_at
 from gateway.routing import Location
 from gateway.settings import Settings
 from gateway.settings.caching import DiskCaching, NoCaching
@@ -61,7 +62,8 @@ class SourceReport:
     """What was found out about one source.
 
     `state`: ok, away (it does not answer) or wrong (options or manifest are mistaken). `rows` are those of a manifest.
-    `options` names for each of `details` the option to look at, None where there is none.
+    `options` names for each of `details` the option to look at, None where there is none. `broken`: its adapter's own code
+    failed.
     """
 
     name: str
@@ -73,6 +75,7 @@ class SourceReport:
     options: list[str | None] = field(default_factory=list)
     cure: str = ""
     option_error: OptionError | None = None
+    broken: bool = False
     local: bool | None = None
     rows: int | None = None
     seconds: float = 0.0
@@ -82,8 +85,10 @@ class SourceReport:
     note: str = ""
 
     @property
-    def ids_path(self) -> tuple[str | int, ...]:
-        """The key of what its ids are told from."""
+    def wrong_path(self) -> tuple[str | int, ...]:
+        """The key to look at when it is wrong: that of its ids, or that of its adapter when that is broken."""
+        if self.broken:
+            return "sources", self.name, "adapter"
         return ("sources", self.name, "ids", *(("file",) if self.scheme == "manifest" else ()))
 
     @property
@@ -170,6 +175,11 @@ async def _source(settings: Settings, name: str, sample: int, progress: Progress
         report.cure = (
             "A serving gateway starts without this source and tries it again; its documents answer 503 or 504."
         )
+    except Exception as error:
+        # An adapter of somebody else's may fail in any way (contract rule C9); the others are looked at all the same.
+        report.state, report.broken = "wrong", True
+        report.details = [f"the adapter's own code failed: {raised_at(error)}"]
+        report.cure = "Ask the makers of the adapter; `fhir-gateway adapter test` shows which rule it breaks."
     report.seconds = report.seconds or time.monotonic() - began
     return report
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from gateway.cli.mistake import Mistake
-from gateway.problems import sentence
+from gateway.problems import raised_at, sentence
 from gateway.security import certificates, policy
 from gateway.security.certificates import Remark
 from gateway.security.unusable_tls import TlsProblem
@@ -46,10 +47,11 @@ async def _policy(settings: Settings) -> list[Mistake]:
     if settings.policy.hook is None:
         return []
     try:
-        async with policy.load(settings.policy.hook, settings.policy.options):
-            return []
+        async with AsyncExitStack() as stack:
+            await policy.entered(stack, settings.policy.hook, settings.policy.options)
     except policy.HookError as error:
         return [Mistake(("policy", "hook"), sentence(str(error)), error.cure)]
     except Exception as error:
-        cure = "It is the policy's own code that failed; the gateway would not start."
-        return [Mistake(("policy", "hook"), f"It cannot be entered ({type(error).__name__}).", cure)]
+        cure = "It is the policy's own code that fails when the gateway ends: ask its makers."
+        return [Mistake(("policy", "hook"), f"It cannot be left ({raised_at(error)}).", cure)]
+    return []

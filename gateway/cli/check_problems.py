@@ -39,7 +39,9 @@ def findings(report: Report) -> Iterator[Mistake]:
 
 def _of_source(source: SourceReport) -> Iterator[Mistake]:
     if source.state == "wrong":
-        path = console.option_path(source.name, source.option_error.option) if source.option_error else source.ids_path
+        path = (
+            console.option_path(source.name, source.option_error.option) if source.option_error else source.wrong_path
+        )
         yield Mistake(path, "\n".join(map(sentence, source.details)), sentence(source.cure))
     elif source.state == "away":
         for detail, option in zip(source.details, source.options, strict=True):

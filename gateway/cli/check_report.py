@@ -55,7 +55,7 @@ def facts(
 
 def _facts(source: SourceReport) -> dict[str, Any]:
     facts = asdict(source)
-    del facts["option_error"], facts["options"]
+    del facts["option_error"], facts["options"], facts["broken"]
     return facts | {"seconds": round(source.seconds, 3)}
 
 

@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import sys
 import threading
 import time
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from gateway.problems import Problem, sentence
+from gateway.problems import Problem, raised_at, sentence
 
 if TYPE_CHECKING:
     from gateway.settings import Settings
@@ -32,6 +31,10 @@ LINGERING = 2.0
 CONFIG_VARIABLE = "GATEWAY_CONFIG"
 
 MANIFEST_CURE = "Correct the file that is named; a running gateway keeps what it has until then."
+
+DEFECT_CURE = (
+    "This is a defect in that file, not in the configuration: tell its makers the file, the line and the version."
+)
 
 PORT_CURE = "The ports are `server.port` and `admin.port`."
 
@@ -129,66 +132,22 @@ def start_failures(
 
     `settings` are given by who listens, so that the key of an address is known.
     """
-    from adapters.errors import OptionError
-    from gateway.audit.opening import TrailUnusable
-    from gateway.cache.unusable import DirectoryUnusable
-    from gateway.ids import ManifestError
-    from gateway.security.policy import HookError
-    from gateway.security.unusable import UnusableCredentials
-    from gateway.security.unusable_tls import TlsProblem
-    from gateway.unusable import UnusableFile
+    from gateway.cli.starting import problem_of
 
     try:
         yield
-    except UnusableCredentials as error:
-        stop([key_problem(config, error.path, error.cause, error.cure)])
-    except TlsProblem as error:
-        stop([key_problem(config, ("server", "tls", error.option), str(error), error.cure)])
-    except HookError as error:
-        stop([key_problem(config, ("policy", "hook"), sentence(str(error)), error.cure)])
-    except OptionError as error:
-        stop([option_problem(error, config, error.source)])
-    except ManifestError as error:
-        cause = "\n".join(map(sentence, str(error).splitlines()))
-        path = ("sources", *((error.source, "ids") if error.source else ()))
-        kind = getattr(settings.sources[error.source].ids, "scheme", "") if settings and error.source else ""
-        stop([key_problem(config, (*path, "file") if kind == "manifest" else path, cause, MANIFEST_CURE)])
-    except TrailUnusable as error:
-        stop([key_problem(config, tuple(error.key.split(".")), str(error), error.cure)])
-    except UnusableFile as error:
-        stop([key_problem(config, ("cache", *error.option.split(".")), str(error), error.cure)])
-    except DirectoryUnusable as error:
-        stop([key_problem(config, ("cache", "directory"), str(error), error.cure)])
-    except OSError as error:
-        if error.errno == errno.EPIPE:
+    except (click.ClickException, click.exceptions.Exit, click.Abort):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.EPIPE:
             raise
-        if settings is not None and (problem := _address_problem(config, settings, error)) is not None:
+        problem = problem_of(error, config, settings)
+        if problem is not None:
             stop([problem])
-        fail(*address_failure(error, port_cure), code=WRONG)
-
-
-def _address_problem(config: Path | None, settings: Settings, error: OSError) -> Problem | None:
-    """What to say about the address that could not be listened on; None where the error is about something else."""
-    from gateway.cli.addresses import addresses, words
-
-    found = _ADDRESS.search(str(error))
-    for address in addresses(settings):
-        if address.path is not None:
-            hit = str(address.path) == error.filename or "AF_UNIX" in str(error)
-        elif type(error).__name__ == "gaierror":
-            hit = not _resolved(address.host)
-        else:
-            hit = found is not None and int(found[2]) == address.port and found[1] in _resolved(address.host)
-        if hit:
-            return key_problem(config, address.key(error.errno), *words(address, error))
-    return None
-
-
-def _resolved(host: str) -> set[str]:
-    try:
-        return {str(place[4][0]) for place in socket.getaddrinfo(host, 0, flags=socket.AI_PASSIVE)}
-    except OSError:
-        return set()
+        if isinstance(error, OSError):
+            fail(*address_failure(error, port_cure), code=WRONG)
+        # An adapter or a policy of somebody else's may fail in any way; a traceback helps nobody who runs the gateway.
+        fail(f"The gateway failed: {raised_at(error)}.", DEFECT_CURE)
 
 
 def option_problem(error: Any, config: Path | None, source: str | None) -> Problem:

@@ -15,10 +15,12 @@ import importlib.metadata
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self
 
+from gateway.problems import raised_at
 from gateway.routing import Location
 from gateway.security import Identity
 
@@ -107,6 +109,16 @@ def load(name: str, options: Mapping[str, Any]) -> Policy:
         raise HookError(f"its options cannot work: {error}", "Correct `policy.options`.") from error
 
 
+async def entered(stack: AsyncExitStack, name: str, options: Mapping[str, Any]) -> Policy:
+    """The policy that `name` stands for, entered on `stack`. Raises `HookError`, whatever its own code raises."""
+    policy = load(name, options)
+    try:
+        return await stack.enter_async_context(policy)
+    except Exception as error:
+        cure = "It is the policy's own code that fails, so that the gateway does not start: ask its makers."
+        raise HookError(f"it cannot be entered ({raised_at(error)})", cure) from error
+
+
 def _imported(name: str) -> object:
     module, _, attribute = name.partition(":")
     try:
@@ -116,6 +128,11 @@ def _imported(name: str) -> object:
         raise HookError(f"its module cannot be imported ({type(error).__name__}: {error})", cure) from error
     except AttributeError as error:
         raise HookError("its module has nothing of this name", "Correct the word behind the colon.") from error
+    except Exception as error:
+        # A module of somebody's may fail to import in any way.
+        raise HookError(
+            f"its module fails while it is imported ({raised_at(error)})", "Correct that module."
+        ) from error
 
 
 def _entry_point(name: str) -> object:

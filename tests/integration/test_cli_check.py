@@ -10,8 +10,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+import uvloop
 from click.testing import CliRunner, Result
 
+from adapters.memory import MemoryAdapter
 from gateway.cli import main
 from tests.support.folder import unprivileged
 
@@ -30,6 +32,12 @@ def facts(config: Path, *arguments: str) -> Any:
     found = json.loads(result.stdout)
     assert found["code"] == result.exit_code
     return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _libuv() -> None:
+    """libuv opens a pipe for its signals once in a process and keeps it: no test left that behind."""
+    uvloop.new_event_loop().close()
 
 
 @pytest.fixture
@@ -224,3 +232,24 @@ def test_what_a_gateway_would_make_is_not_left_behind_by_a_look(archive: Path) -
     assert check(config).exit_code == 0
     assert [path.name for path in where.iterdir()] == ["cache"], "what was there stays"
     assert {path.name for path in (where / "cache").iterdir()} == {".lock", ".incoming"}
+
+
+def test_a_defect_of_an_adapter_hides_nothing_and_ends_without_a_traceback(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError(PATIENT)
+
+    monkeypatch.setattr(MemoryAdapter, "__init__", fail)
+    lines = ["  broken: {adapter: memory, prefix: b., ids: {scheme: template, pattern: '{id}'}}"]
+    config = template(archive, *lines, "server: {port: 0}", "admin: {port: 0}")
+    result = check(config)
+    assert result.exit_code == 2, result.output
+    assert "letters  ok" in result.stdout
+    assert f"{config}:4:12  sources.broken.adapter\n  The adapter's own code failed: KeyError in " in result.stderr
+    served = CliRunner().invoke(main, ["serve", "--config", str(config)])
+    assert served.exit_code == 1
+    assert "The gateway failed: KeyError in test_cli_check.py:" in served.stderr
+    for said in (result.output, served.output):
+        assert "Traceback" not in said
+        assert PATIENT not in said
