@@ -21,6 +21,7 @@ from gateway.cli.check_auth import CredentialReport, examine_credentials
 from gateway.cli.check_cache import CacheReport, examine_cache
 from gateway.cli.check_entrance import NOTHING, EntranceReport, examine_entrance
 from gateway.cli.check_places import examine_places
+from gateway.cli.check_tracing import examine_tracing
 from gateway.cli.console import MANIFEST_CURE
 from gateway.cli.folder import documents
 from gateway.cli.mistake import Mistake
@@ -132,11 +133,12 @@ async def examine(
 
     `progress` is called from threads while manifests are read. `config` is the file that `settings` were read from.
     """
-    cache, entrance, credentials, places = await asyncio.gather(
+    cache, entrance, credentials, places, traces = await asyncio.gather(
         examine_cache(settings),
         examine_entrance(settings),
         examine_credentials(settings),
         examine_places(settings, config),
+        examine_tracing(settings),
     )
     notes = tuple(Mistake(one.path, one.cause, one.cure, "note") for one in doubts(settings))
     # Documents are looked at where they are, not where they are kept; a policy of one's own was made by `examine_entrance`.
@@ -144,7 +146,7 @@ async def examine(
     alone = settings.model_copy(update={"cache": NoCaching(), "policy": unjudged})
     sources = await asyncio.gather(*(_source(alone, name, sample, progress) for name in settings.sources))
     trail = tuple(await audit.examined(settings.audit))
-    return Report(tuple(sources), cache, credentials, trail, entrance, (*places, *notes))
+    return Report(tuple(sources), cache, credentials, trail, entrance, (*places, *traces, *notes))
 
 
 async def _source(settings: Settings, name: str, sample: int, progress: Progress | None) -> SourceReport:
