@@ -7,6 +7,7 @@ worker and merged, what acts is done by every worker, and is done only when all 
 
 from __future__ import annotations
 
+import json
 from typing import Any, Protocol
 
 from aiohttp import web
@@ -19,8 +20,8 @@ from gateway.supervision.answers import merged
 from gateway.supervision.crew import Crew
 from gateway.supervision.worker import Said
 
-ACT_SECONDS = 600.0
-"""How long all workers may take to do something: one document may be warmed for minutes."""
+LOOK_SECONDS, ACT_SECONDS, WARM_SECONDS = 3.0, 5.0, 600.0
+"""How long all workers may take to say how they are, to act, and to read a document into their caches."""
 
 
 class Reloads(Protocol):
@@ -52,7 +53,8 @@ class Front:
             case "/readyz":
                 ready = self.started and not self.draining and self._serving > 0
                 otherwise = "draining" if self.draining else "starting" if not self.started else "no worker is ready"
-                return self._probe(ready, "ready", otherwise)
+                probe = self._probe(ready, "ready", otherwise)
+                return await self._detailed(probe, ready) if "verbose" in request.query else probe
         if self.crew is None or not self.started:
             return answer(503, {"status": "starting"})
         if request.path == "/reload":
@@ -60,12 +62,17 @@ class Front:
         if request.path == "/metrics" and looks:
             return await self._metrics(request.headers.get("Accept", ""))
         body = await _body(request)
+        asked = self.crew.serving
+        seconds = LOOK_SECONDS if looks else WARM_SECONDS if request.path == "/cache/warm" else ACT_SECONDS
         headers = {
             name: request.headers[name] for name in ("Accept", "Origin", "Content-Type") if name in request.headers
         }
-        said = await self.crew.ask(request.method, request.path_qs, body, headers=headers, seconds=ACT_SECONDS)
-        if not said:
-            return answer(503, {"status": "no worker answers"})
+        said = await self.crew.ask(request.method, request.path_qs, body, headers=headers, seconds=seconds)
+        silent = sum(1 for worker in asked if not worker.ended.is_set()) - len(said)
+        if not said or (silent > 0 and not looks):
+            # One that died forgot; one that hangs may still do what it did before.
+            detail = f"{silent} of {self.crew.size} worker processes did not answer."
+            return answer(503, {"status": "pending", "detail": detail})
         return await self._as_one(said, self.crew.size)
 
     def refuse_unparsed(self, error: BaseException | None) -> web.Response:
@@ -77,6 +84,16 @@ class Front:
     @property
     def _serving(self) -> int:
         return 0 if self.crew is None else len(self.crew.serving)
+
+    async def _detailed(self, probe: web.Response, ready: bool) -> web.Response:
+        """The same, with one word for each thing that requests depend on."""
+        assert isinstance(probe.body, bytes)
+        said = [one.json() for one in await self._asked("/readyz?verbose")]
+        own = json.loads(probe.body)
+        return answer(200 if ready else 503, merged(said) | own if said else own)
+
+    async def _asked(self, path: str) -> list[Said]:
+        return [] if self.crew is None else await self.crew.ask("GET", path, seconds=1.0)
 
     def _probe(self, good: bool, word: str, otherwise: str) -> web.Response:
         crew = self.crew

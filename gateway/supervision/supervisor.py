@@ -66,6 +66,9 @@ class Configuration:
         async with self._lock:
             began = time.monotonic()
             outcome = self._reloads.note(await self._tried())
+            if not outcome.good:
+                # Each worker tells on its own status page and in its numbers how the configuration stands.
+                await self._all("abandon", {"problems": [problem.as_dict() for problem in outcome.problems]})
             tell(outcome, self._telemetry.log, time.monotonic() - began)
             return outcome
 
@@ -87,7 +90,6 @@ class Configuration:
             cure = "Look into the log for why, and reload again."
             problems.append(Problem("worker", "A worker did not answer whether it can use this configuration.", cure))
         if problems:
-            await self._all("abandon", {"problems": [problem.as_dict() for problem in problems]})
             return refused(problems)
         self._crew.text, self.settings = text, settings
         self._telemetry.configure(settings.log.level)

@@ -174,6 +174,11 @@ async def test_a_reload_is_used_by_all_or_by_none(place: Place) -> None:
     answers = await asyncio.gather(*(place.read("n.a") for _ in range(24)))
     assert {answer.body for answer in answers} == {b"note"}
     assert (await place.ask("/reload")).json()["status"] == "refused"
+    assert "gateway_config_last_reload_success 0.0" in (await place.ask("/metrics")).body.decode()
+    assert (await place.ask("/status")).json()["config"]["state"] == "refused"
+    assert (await place.ask("/readyz?verbose")).json()["config"] == "refused"
+    place.config.write_text("sources: [")
+    assert (await place.ask("/reload", "POST", b"{}")).status == 422
     place.write()
     os.kill(place.gateway.pid, signal.SIGHUP)
     async with asyncio.timeout(20):
@@ -181,6 +186,7 @@ async def test_a_reload_is_used_by_all_or_by_none(place: Place) -> None:
             await asyncio.sleep(0.05)
     answers = await asyncio.gather(*(place.read("n.a") for _ in range(24)))
     assert {answer.status for answer in answers} == {404}
+    assert "gateway_config_last_reload_success 1.0" in (await place.ask("/metrics")).body.decode()
 
 
 async def test_a_worker_that_is_killed_is_replaced_and_the_other_goes_on(place: Place) -> None:
@@ -312,3 +318,21 @@ def test_a_worker_is_not_started_by_hand() -> None:
     assert done.returncode == 2
     assert "server.workers" in done.stderr
     assert json.dumps(None) not in done.stdout
+
+
+async def test_a_purge_that_a_worker_did_not_hear_is_pending(tmp_path: Path) -> None:
+    whole = configuration(tmp_path)
+    path = tmp_path / "gateway.yaml"
+    path.write_text(yaml.safe_dump(whole))
+    with serving(path, tmp_path / "run", timeout=40) as gateway:
+        place = Place(tmp_path, whole["admin"]["port"], gateway, whole)
+        stopped = children(gateway.pid)[0]
+        os.kill(stopped, signal.SIGSTOP)
+        try:
+            answer = await place.ask("/cache/purge", "POST", b'{"all": true}')
+            assert (answer.status, answer.json()["status"]) == (503, "pending")
+            assert (await place.ask("/readyz")).status == 200
+            assert (await place.read("a")).body == b"letter", "the other one serves"
+        finally:
+            os.kill(stopped, signal.SIGCONT)
+        assert (await place.ask("/cache/purge", "POST", b'{"all": true}')).status == 200
