@@ -45,6 +45,7 @@ def main() -> int:
     print(
         f"answered whole: {answered}; in {seen.seconds:.0f} s, {sum(seen.answered.values()) / seen.seconds:.0f} a second"
     )
+    print(f"sent again, since a kept connection was closed before an answer: {seen.repeated}")
     print(f"failed: {len(seen.failed)}; connections that a replica refused, and the other took: {seen.went_elsewhere}")
     print(f"processes ended: {len(seen.codes)}, exit codes {sorted(set(seen.codes))}; from SIGTERM to the end "
           f"{statistics.median(seen.took):.1f} s in the median, {max(seen.took):.1f} s at most")  # fmt: skip

@@ -103,9 +103,9 @@ class Traffic:
         self.listener = listener
         self.fills = fills
 
-    @property
-    def over(self) -> bool:
-        """Whether nobody waits for anything."""
+    def wound_up(self) -> bool:
+        """Let every connection end with the answer that it is at. Whether nobody waits for anything any more."""
+        self.server.wind_up()
         return self.pipeline.in_flight == 0 and not self.server.unsent and not self.server.expecting
 
     @property
@@ -122,7 +122,7 @@ async def drain(traffic: Traffic, ending: Ending, limits: Limits, log: Any) -> N
     if ending.patient:
         await ending.until(lambda: False, limits.drain_delay)
     traffic.listener.stop()
-    if await ending.until(lambda: traffic.over, limits.drain):
+    if await ending.until(traffic.wound_up, limits.drain):
         await ending.until(lambda: traffic.read, FILL_SECONDS)
     server.pre_shutdown()
     pipeline.stopping = True

@@ -84,6 +84,11 @@ class _Connection(RequestHandler):
         return self.handler.refuse_failed(exc)
 
     @property
+    def closing(self) -> bool:
+        """Whether it ends with the answer that it is at."""
+        return self._close
+
+    @property
     def expecting(self) -> bool:
         """Whether a request may be on its way: the connection was made, or its last answer sent, a moment ago."""
         if self._request_in_progress or self._close:
@@ -142,6 +147,13 @@ class HttpServer(web.Server):
         self._leftovers.timeout = reader_timeout
         self._keepalive = keepalive
         self._header_timeout = header_timeout
+
+    def wind_up(self) -> None:
+        """Close every connection, after the answer that it is at; one that may bring a request any moment is left for now."""
+        for one in self.connections:
+            connection = cast(_Connection, one)
+            if not connection.closing and not connection.expecting:
+                connection.close()
 
     @property
     def expecting(self) -> bool:

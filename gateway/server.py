@@ -84,7 +84,7 @@ class Pipeline:
     def drain(self) -> None:
         """Let every answer be the last one of its connection, and say so.
 
-        Connections whose answer is on its way without saying so are left open for one more.
+        Connections whose answer is on its way without saying so are left open for one more, as long as there is time for it.
         """
         self.draining = True
         for call, connection in self._calls.items():

@@ -37,6 +37,8 @@ class Seen:
 
     answered: Counter[str] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
+    repeated: int = 0
+    """Requests on a kept connection that was closed before an answer: any client sends these again (RFC 9112 9.3.1)."""
     went_elsewhere: int = 0
     """Connections that a replica refused because it had ended to take any."""
     restarts: int = 0
@@ -127,8 +129,9 @@ class Reader:
 
     async def ask(self, id: str, whole: bytes, *, seconds: float = 0.0) -> None:
         """One request; its body is read evenly over `seconds`."""
+        kept = self._connection is not None
         reader, writer = await self._connected()
-        began = time.monotonic()
+        began, head = time.monotonic(), b""
         writer.write(f"GET /R4/Binary/{id} HTTP/1.1\r\nHost: test\r\nAccept: */*\r\n\r\n".encode())
         try:
             head = await reader.readuntil(b"\r\n\r\n")
@@ -143,6 +146,10 @@ class Reader:
                 if seconds:
                     await asyncio.sleep(max(0.0, began + seconds * got / length - time.monotonic()))
         except (OSError, EOFError, ValueError) as error:
+            if kept and not head and not getattr(error, "partial", b""):
+                self._seen.repeated += 1
+                await self.close()
+                return await self.ask(id, whole, seconds=seconds)
             self._seen.failed.append(f"{id}: {type(error).__name__} after {time.monotonic() - began:.2f} s")
             await self.close()
             return
