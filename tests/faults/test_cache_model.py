@@ -1,8 +1,8 @@
 """What readers get while everything changes and everything fails, judged against all that was true at the time.
 
 New versions, deletions, purges, broken reads, archives that are away or hang, a network that fails, gateways and Redis servers
-that are killed: a hundred thousand answers, each of them a version that was allowed at that moment, or no whole answer. The
-judge is `tests.support.cache_model`, its judgement is tested in meta/test_cache_model_catches.py; the long form is `make soak`.
+that are killed: thousands of answers, each of them a version that was allowed at that moment, or no whole answer. The judge is
+`tests.support.cache_model`, its judgement is tested in meta/test_cache_model_catches.py; hundreds of thousands are `make soak`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support.cache_model.run import SEEN
 
 PROJECT = Path(__file__).parents[2]
 
@@ -47,24 +49,26 @@ def at_once(*runs: str) -> list[dict[str, Any]]:
     return [json.loads(out) for out, _, _ in ended]
 
 
-def test_every_whole_answer_of_a_hundred_thousand_was_allowed() -> None:
+def test_every_whole_answer_was_allowed() -> None:
     found = at_once(
-        "--backend memory --reads 54000 --seed 1",
-        "--backend disk --reads 24000 --seed 2",
-        "--backend redis --reads 24000 --seed 3",
+        "--backend memory --reads 5000 --each 10 --seed 1",
+        "--backend disk --reads 2500 --each 10 --seed 2",
+        "--backend redis --reads 2500 --each 10 --seed 3",
     )
     total: Counter[str] = sum((Counter(one["counts"]) for one in found), Counter())
-    assert total["reads"] >= 100_000
-    assert total["whole"] > 70_000, total
+    assert total["reads"] >= 10_000
+    assert total["whole"] > 5_000, total
     for one in found:
-        for seen in ("hit", "stale", "gone", "broken off", "purges", "asked the archive"):
-            assert one["counts"][seen] > 10, f"{seen}: {one}"
+        for seen in SEEN:
+            assert one["counts"][seen] >= 10, f"{seen}: {one}"
     for trouble in ("redis killed", "redis stopped", "redis emptied", "redis network"):
         assert total[trouble], trouble
 
 
 def test_gateways_that_are_killed_serve_nothing_else_afterwards() -> None:
-    found = at_once(*(f"--backend {backend} --kill --seconds 12 --seed 4" for backend in ("memory", "disk", "redis")))
+    found = at_once(
+        *(f"--backend {backend} --kill --reads 500 --seconds 120 --seed 4" for backend in ("memory", "disk", "redis"))
+    )
     for one in found:
         for seen in ("hit", "gone", "purges", "gateway killed"):
             assert one["counts"].get(seen), f"{seen}: {one}"

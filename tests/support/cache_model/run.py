@@ -46,6 +46,9 @@ READERS = 16
 PROVED = 5
 """Complaints of a source that are told with all that happened around them."""
 
+SEEN = ("hit", "stale", "gone", "broken off", "purges", "asked the archive")
+"""What must be counted for a run to say anything."""
+
 KINDS = {"native": 50, "range": 14, "conditional": 10, "json": 10, "head": 8, "xml": 8}
 
 
@@ -203,11 +206,17 @@ class Run:
                     if scope.locator in (None, paper.name):
                         paper.purged.add(acknowledged, began)
 
+    def varied(self, each: int) -> bool:
+        """Whether everything that can go wrong here has gone wrong, and there were so many answers of each kind."""
+        counts = sum((one.truth.counts for one in self.sources.values()), Counter(self.counts))
+        return all(counts[name] for name in self.place.disturbances) and all(counts[kind] >= each for kind in SEEN)
+
     async def _disturbing(self) -> None:
         acts = self.place.disturbances
         while acts:
             await asyncio.sleep(self.dice.uniform(0.5, 1.5) * self.pace.disturbance)
-            name = self.dice.choice(list(acts))
+            # First what has not been yet, so that a short run has everything too.
+            name = self.dice.choice([one for one in acts if not self.counts[one]] or list(acts))
             troubles = [one.truth.troubles for one in self.sources.values()]
             at = [len(one) for one in troubles]
             for one in troubles:
@@ -245,20 +254,23 @@ async def _read(client: Client, source: str, paper: Paper, kind: str, dice: rand
 # --- from the command line -------------------------------------------------------------------------------------------
 
 
-async def modelled(backend: str, folder: Path, *, reads: int, seconds: float, seed: int, killing: bool) -> Tally:
-    """A run that ends after so many reads or seconds, whichever comes first."""
+async def modelled(
+    backend: str, folder: Path, *, reads: int, each: int, seconds: float, seed: int, killing: bool
+) -> Tally:
+    """A run that ends when there were so many reads, `each` of every kind and every trouble once; or after `seconds`."""
     stores = archives()
     async with made(backend, folder, stores, killing=killing) as place:
         # A Redis that cannot be reached keeps what it was to drop; the next purge reaches it all the same.
         run = Run(place, stores, seed=seed, pace=Pace(), strict_gone=backend != "redis")
         ends = time.monotonic() + seconds
-        return await run.go(lambda run: run.reads >= reads or time.monotonic() >= ends)
+        return await run.go(lambda run: (run.reads >= reads and run.varied(each)) or time.monotonic() >= ends)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.support.cache_model.run", description=__doc__.split("\n")[0])
     parser.add_argument("--backend", choices=BACKENDS, default="memory")
     parser.add_argument("--reads", type=int, default=20_000)
+    parser.add_argument("--each", type=int, default=0, help="at least so many answers of each kind")
     parser.add_argument("--seconds", type=float, default=600.0, help="the longest that it may take (default 600)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kill", action="store_true", help="gateways that are processes, and are killed")
@@ -274,6 +286,7 @@ def main() -> int:
                 given.backend,
                 Path(folder),
                 reads=given.reads,
+                each=given.each,
                 seconds=given.seconds,
                 seed=given.seed,
                 killing=given.kill,
