@@ -81,21 +81,25 @@ async def test_killed_at_every_line_of_a_put(tmp_path: Path, mode: str, first: i
 async def test_killed_at_any_moment_of_many_puts(tmp_path: Path, mode: str) -> None:
     rng = random.Random(11)
     entries = left = rounds = 0
-    while rounds < 20 or (rounds < 100 and (entries <= 20 or left <= 5)):  # a busy machine needs more of them
-        rounds += 1
-        with killing("steady", mode, str(tmp_path)) as process:
-            assert process.stdout is not None
+    with killing("moment", mode) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        while rounds < 20 or (rounds < 100 and (entries <= 20 or left <= 5)):  # a busy machine needs more of them
+            rounds += 1
+            process.stdin.write(f"{tmp_path}\n")
             assert process.stdout.readline() == "putting\n"
             await asyncio.sleep(rng.uniform(0.0, 0.08))
-        left += len(leftovers(tmp_path))
-        async with cache_at(tmp_path, mode) as cache:
-            assert leftovers(tmp_path) == []
-            for key in KEYS:
-                data = await look(cache, key)
-                assert data is None or proves(data), "a part of a document"
-                entries += data is not None
-            assert cache.counts.damaged == 0
-            stats = await cache.stats()
-        assert stats.entries == len(list(tmp_path.glob("*/*/*"))), "files that no process will ever find"
+            process.stdin.write("\n")
+            assert process.stdout.readline() == "killed\n"
+            left += len(leftovers(tmp_path))
+            async with cache_at(tmp_path, mode) as cache:
+                assert leftovers(tmp_path) == []
+                for key in KEYS:
+                    data = await look(cache, key)
+                    assert data is None or proves(data), "a part of a document"
+                    entries += data is not None
+                assert cache.counts.damaged == 0
+                stats = await cache.stats()
+            assert stats.entries == len(list(tmp_path.glob("*/*/*"))), "files that no process will ever find"
     assert entries > 20, "too few entries to say anything"
     assert left > 5, "it never died while a file was being written"

@@ -3,7 +3,8 @@
 As a program: `line MODE` obeys lines "NUMBER DIRECTORY" on standard input. Each is a process of its own, forked from
 this one, which puts one document and dies by SIGKILL at the NUMBERth line of the cache's code that any of its threads
 comes to; the answer is "killed", or "whole" when there are fewer lines than that. `steady MODE DIRECTORY` puts documents
-without end and says "putting" when it begins. As a module: what is put, and the cache that puts it.
+without end and says "putting" when it begins. `moment MODE` does so for each line "DIRECTORY" in a process of its own, which
+the next line kills, whatever it holds; then the answer is "killed". As a module: what is put, and the cache that puts it.
 """
 
 from __future__ import annotations
@@ -102,15 +103,30 @@ def _line_by_line(mode: str) -> None:
 
 
 async def _steadily(mode: str, directory: Path) -> None:
+    parent = os.getppid()
     async with cache_at(directory, mode) as cache:
         print("putting", flush=True)
-        for number in itertools.count():
+        for number in itertools.takewhile(lambda _: os.getppid() == parent, itertools.count()):
             puts = (put(cache, key, self_proving(random.choice(SIZES), (number, key))) for key in KEYS)
             await asyncio.gather(*puts)
+
+
+def _moment_by_moment(mode: str) -> None:
+    for order in sys.stdin:
+        child = os.fork()
+        if not child:
+            asyncio.run(_steadily(mode, Path(order.strip())))
+            os._exit(0)
+        sys.stdin.readline()
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        print("killed", flush=True)
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "line":
         _line_by_line(sys.argv[2])
+    elif sys.argv[1] == "moment":
+        _moment_by_moment(sys.argv[2])
     else:
         asyncio.run(_steadily(sys.argv[2], Path(sys.argv[3])))
