@@ -6,6 +6,7 @@ whole, and a share that hangs holds nothing but itself.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -87,40 +88,62 @@ def configuration(
     }
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Samba]:
-    with samba(tmp_path / "smb") as running:
-        (running.folder() / "letter.pdf").write_bytes(LETTER)
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samba]:
+    with samba(tmp_path_factory.mktemp("smb")) as running:
         (running.folder() / "large.pdf").write_bytes(LARGE)
         yield running
 
 
-@pytest.fixture
-def other(tmp_path: Path) -> Path:
-    folder = tmp_path / "other"
-    folder.mkdir()
+@pytest.fixture(autouse=True)
+def letter(server: Samba) -> None:
+    (server.folder() / "letter.pdf").write_bytes(LETTER)
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("other")
     (folder / "letter.pdf").write_bytes(LETTER)
     return folder
 
 
-@pytest.fixture
-def proxy(server: Samba) -> Iterator[LoopbackProxy]:
+@pytest.fixture(scope="module")
+def line(server: Samba) -> Iterator[LoopbackProxy]:
     with LoopbackProxy(server.host, server.port) as between:
         yield between
 
 
 @pytest.fixture
-def gateway(server: Samba, proxy: LoopbackProxy, other: Path, tmp_path: Path) -> Iterator[Gateway]:
-    with serving(configuration(server.options(port=proxy.port), other), tmp_path / "gateway") as running:
-        yield running
+def proxy(line: LoopbackProxy) -> Iterator[LoopbackProxy]:
+    """The network between share and gateways; none of its connections outlives a test."""
+    yield line
+    line.reset()
+
+
+@pytest.fixture(scope="module")
+def both(
+    server: Samba, line: LoopbackProxy, other: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Gateway]]:
+    """Gateways that all tests of this file use: each leaves the share as it found it."""
+    options = server.options(port=line.port)
+    with contextlib.ExitStack() as stack:
+        yield {
+            read: stack.enter_context(serving(configuration(options, other, read=read), tmp_path_factory.mktemp(read)))
+            for read in ("auto", "direct")
+        }
 
 
 @pytest.fixture
-def direct(server: Samba, proxy: LoopbackProxy, other: Path, tmp_path: Path) -> Iterator[Gateway]:
+def gateway(both: dict[str, Gateway], proxy: LoopbackProxy) -> Gateway:
+    eventually(both["auto"])
+    return both["auto"]
+
+
+@pytest.fixture
+def direct(both: dict[str, Gateway], proxy: LoopbackProxy) -> Gateway:
     """A gateway in which every reader has a read of the share of its own."""
-    options = server.options(port=proxy.port)
-    with serving(configuration(options, other, read="direct"), tmp_path / "gateway") as running:
-        yield running
+    eventually(both["direct"])
+    return both["direct"]
 
 
 def eventually(gateway: Gateway, name: str = "letter", *, within: float = 10.0) -> Answer:
@@ -137,25 +160,34 @@ def eventually(gateway: Gateway, name: str = "letter", *, within: float = 10.0) 
 # --- what the operator got wrong -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("options", "status", "code"),
-    [
-        ({"password": "wrong-4711"}, 502, "GW-SRC-005"),
-        ({"share": "no-such-4711"}, 503, "GW-SRC-001"),
-        ({"require_encryption": True}, 503, "GW-SRC-001"),
-        ({"server": "127.0.0.1", "port": 1}, 503, "GW-SRC-001"),
-    ],
-    ids=["wrong password", "unknown share", "no encryption", "nobody listens"],
-)
-def test_options_that_cannot_work(
-    server: Samba, other: Path, tmp_path: Path, options: dict[str, object], status: int, code: str
-) -> None:
-    with serving(configuration(server.options(**options), other), tmp_path / "gateway") as gateway:
-        answer = get(gateway, "letter")
-        assert (answer.status, answer.code) == (status, code)
-        assert get(gateway, "f.letter").body == LETTER
-        for line in gateway.lines():
-            assert "4711" not in json.dumps(line)
+WRONG: dict[str, tuple[dict[str, object], int, str]] = {
+    "wrong password": ({"password": "wrong-4711"}, 502, "GW-SRC-005"),
+    "unknown share": ({"share": "no-such-4711"}, 503, "GW-SRC-001"),
+    "no encryption": ({"require_encryption": True}, 503, "GW-SRC-001"),
+    "nobody listens": ({"server": "127.0.0.1", "port": 1}, 503, "GW-SRC-001"),
+}
+
+
+@pytest.fixture(scope="module")
+def mistaken(server: Samba, other: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """One gateway with a share for each mistake, its number before the ids."""
+    whole = configuration(server.options(), other)
+    share = whole["sources"].pop("share")
+    for number, (options, _, _) in enumerate(WRONG.values()):
+        wrong = {"require_encryption": False} | server.options(**options)
+        whole["sources"][f"share-{number}"] = share | {"prefix": f"{number}.", "options": wrong}
+    with serving(whole, tmp_path_factory.mktemp("mistaken")) as running:
+        yield running
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_options_that_cannot_work(mistaken: Gateway, wrong: str) -> None:
+    _, status, code = WRONG[wrong]
+    answer = get(mistaken, f"{list(WRONG).index(wrong)}.letter")
+    assert (answer.status, answer.code) == (status, code)
+    assert get(mistaken, "f.letter").body == LETTER
+    for line in mistaken.lines():
+        assert "4711" not in json.dumps(line)
 
 
 # --- what the server does ------------------------------------------------------------------------------------------
@@ -196,21 +228,26 @@ def test_closed_session_costs_nobody_an_error(server: Samba, gateway: Gateway) -
 
 
 def test_changed_password_is_read_anew(server: Samba, other: Path, tmp_path: Path) -> None:
+    before = server.password
     options = server.options(password_file=str(server.password_file))
     with serving(configuration(options, other), tmp_path / "gateway") as gateway:
         assert get(gateway, "letter").status == 200
         server.change_password("a new one")
-        server.disconnect_clients()
-        answer = get(gateway, "letter")
-        assert (answer.status, answer.code) == (502, "GW-SRC-005")
-        _ = server.password_file
-        assert eventually(gateway).body == LETTER
+        try:
+            server.disconnect_clients()
+            answer = get(gateway, "letter")
+            assert (answer.status, answer.code) == (502, "GW-SRC-005")
+            _ = server.password_file
+            assert eventually(gateway).body == LETTER
+        finally:
+            server.change_password(before)
 
 
 def test_document_replaced_while_it_is_read_never_looks_whole(server: Samba, gateway: Gateway) -> None:
-    path = server.folder() / "large.pdf"
+    path = server.folder() / "replaced.pdf"
+    path.write_bytes(LARGE)
     connection = http.client.HTTPConnection(gateway.host, gateway.port, timeout=20)
-    connection.request("GET", "/R4/Binary/large")
+    connection.request("GET", "/R4/Binary/replaced")
     response = connection.getresponse()
     begun = response.read(1 << 20)
     with path.open("r+b") as file:
@@ -226,13 +263,14 @@ def test_document_replaced_while_it_is_read_never_looks_whole(server: Samba, gat
 # --- what the network does -----------------------------------------------------------------------------------------
 
 
-def test_server_that_accepts_and_never_answers(server: Samba, other: Path, tmp_path: Path) -> None:
-    with LoopbackProxy(server.host, server.port) as proxy, proxy.stall():
-        with serving(configuration(server.options(port=proxy.port), other), tmp_path / "gateway") as gateway:
-            answer = get(gateway, "letter")
-            assert answer.status in (503, 504)
-            assert answer.seconds < 10
-            assert get(gateway, "f.letter").body == LETTER
+def test_server_that_accepts_and_never_answers(gateway: Gateway, proxy: LoopbackProxy) -> None:
+    with proxy.stall():
+        proxy.reset()
+        answer = get(gateway, "letter")
+        assert answer.status in (503, 504)
+        assert answer.seconds < 10
+        assert get(gateway, "f.letter").body == LETTER
+    assert eventually(gateway).body == LETTER
 
 
 def test_connection_reset_in_mid_read_never_looks_whole(direct: Gateway, proxy: LoopbackProxy) -> None:
