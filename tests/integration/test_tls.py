@@ -7,9 +7,11 @@ import json
 import os
 import random
 import shutil
+import signal
 import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +19,10 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner, Result
 from cryptography import x509
 
+from gateway.cli import main
 from tests.support.gateway import PROJECT, Gateway, serving
 from tests.support.raw_http import Answer, Ending, connect_tls, request
 from tests.support.xds import Authority, Pair
@@ -192,18 +196,20 @@ async def refused(gateway: Gateway, context: ssl.SSLContext) -> None:
 # --- files that cannot be used --------------------------------------------------------------------------------------
 
 
-def run(command: str, site: Site, *options: str, **tls: Any) -> subprocess.CompletedProcess[str]:
+def run(command: str, site: Site, *options: str, **tls: Any) -> Result:
+    """A command in this process. A gateway that starts where it should not is told to end."""
     path = site.directory / "gateway.yaml"
     path.write_text(yaml.safe_dump(site.configuration(**tls), sort_keys=False))
-    done = subprocess.run(
-        [sys.executable, "-m", "gateway", command, "--config", str(path), *options],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr
+    told = threading.Timer(60, os.kill, (os.getpid(), signal.SIGTERM))
+    if command == "serve":
+        told.start()
+    try:
+        done = CliRunner().invoke(main, [command, "--config", str(path), *options])
+    finally:
+        told.cancel()
+        if command == "serve":
+            told.join()
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exc_info
     return done
 
 
@@ -252,7 +258,7 @@ def test_check_names_the_line_the_cause_and_the_cure_of_files_that_clients_would
     spoil, option, cause, cure, _ = WRONG[wrong]
     spoil(site)
     done = run("check", site)
-    assert done.returncode == 2, done.stdout
+    assert done.exit_code == 2, done.stdout
     assert f"server.tls.{option}\n" in done.stderr
     assert f"{site.directory}/gateway.yaml:" in done.stderr
     assert cause in done.stderr
@@ -267,7 +273,7 @@ def test_serve_refuses_to_start_on_files_that_cannot_be_used(site: Site, wrong: 
     spoil, option, cause, _, _ = WRONG[wrong]
     spoil(site)
     done = run("serve", site)
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.exit_code, done.stdout) == (2, "")
     assert f"server.tls.{option}\n" in done.stderr
     assert cause in done.stderr
 
@@ -310,13 +316,13 @@ def test_an_encrypted_key_needs_its_password(site: Site) -> None:
     locked = serialization.BestAvailableEncryption(b"pass word")
     site.key.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked))
     done = run("check", site)
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert "cannot be decrypted" in done.stderr
     assert "key_password_file" in done.stderr
     secret = site.directory / "password"
     secret.write_text("pass word\n")
     done = run("check", site, key_password_file=str(secret))
-    assert (done.returncode, "pass word" in done.stdout + done.stderr) == (0, False)
+    assert (done.exit_code, "pass word" in done.stdout + done.stderr) == (0, False)
 
 
 def new_key() -> subprocess.CompletedProcess[str]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -21,8 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from click.testing import CliRunner
 
-from tests.support.gateway import PROJECT, Gateway, serving
+from gateway.cli import main
+from tests.support.gateway import Gateway, serving
 from tests.support.ports import free_port
 from tests.support.redis import RedisServer, redis
 
@@ -108,15 +109,16 @@ class Place:
             yield gateway
 
     def command(
-        self, *words: str, admin: int | None = None, config: Path | None = None, **more: Any
+        self, *words: str, admin: int | None = None, config: Path | None = None, input: str | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """A command of `fhir-gateway` as it is typed, without a terminal."""
+        """A command of `fhir-gateway` as it is typed, without a terminal; in this process, which has all that it imports."""
         path = config or self.configuration(admin=admin)
-        command = [sys.executable, "-m", "gateway", *words, "--config", str(path)]
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY")}
-        return subprocess.run(
-            command, cwd=PROJECT, env=environ, capture_output=True, text=True, timeout=100, check=False, **more
-        )
+        typed = [*words, "--config", str(path)]
+        hidden = {name: None for name in os.environ if name.startswith("GATEWAY")}
+        done = CliRunner(env=hidden).invoke(main, typed, input=input)
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return subprocess.CompletedProcess(typed, done.exit_code, done.stdout, done.stderr)
 
 
 @contextmanager
