@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -160,33 +160,43 @@ def test_what_was_not_acknowledged_is_sent_again_under_the_same_id(tmp_path: Pat
         assert list(dict.fromkeys(ids)) == [one.id for one in delivered(tmp_path)][: len(set(ids))]
 
 
-@pytest.mark.parametrize("status", [500, 503, 429, 401, 404])
-def test_a_repository_that_cannot_take_anything_now_is_asked_again(tmp_path: Path, status: int) -> None:
-    with repository() as received:
-        received.statuses = [status]
-        with gateway(tmp_path, fhir(received)) as running:
+def test_a_repository_that_cannot_take_anything_now_is_asked_again(tmp_path: Path) -> None:
+    """Five repositories of one gateway, each with another excuse."""
+    with ExitStack() as stack:
+        asked = {status: stack.enter_context(repository()) for status in (500, 503, 429, 401, 404)}
+        for status, received in asked.items():
+            received.statuses = [status]
+        sinks = [fhir(received, name=f"repository-{status}") for status, received in asked.items()]
+        with gateway(tmp_path, *sinks) as running:
             read(running)
-            received.until(lambda: len(received.bodies) >= 2)
-        assert received.ids()[:2] == [one.id for one in delivered(tmp_path)][:2]
+            for received in asked.values():
+                received.until(lambda received=received: len(received.bodies) >= 2)
+        expected = [one.id for one in delivered(tmp_path)][:2]
+        assert {status: received.ids()[:2] for status, received in asked.items()} == dict.fromkeys(asked, expected)
 
 
-@pytest.mark.parametrize("batch", [1, 10])
-def test_a_record_that_is_refused_for_good_is_set_aside_and_holds_up_nothing(tmp_path: Path, batch: int) -> None:
-    with repository() as received:
-        received.refuses = lambda record: record.endswith("-2")
-        with gateway(tmp_path, fhir(received, batch=batch)) as running:
+def test_a_record_that_is_refused_for_good_is_set_aside_and_holds_up_nothing(tmp_path: Path) -> None:
+    """Whether records are sent one by one or ten at once."""
+    with repository() as single, repository() as tenfold:
+        sinks = {"single": (single, 1), "tenfold": (tenfold, 10)}
+        for received in (single, tenfold):
+            received.refuses = lambda record: record.endswith("-2")
+        given = [fhir(received, name=name, batch=batch) for name, (received, batch) in sinks.items()]
+        with gateway(tmp_path, *given) as running:
             for _ in range(5):
                 read(running)
-            aside = tmp_path / "audit" / "delivered" / "repository" / "refused.jsonl"
-            received.until(lambda: aside.exists() and len(set(received.ids())) >= 5, seconds=40)
-            assert _logged(running, "audit record was refused and set aside")
-            (line,) = (
-                line for line in running.lines() if line.get("event") == "audit record was refused and set aside"
-            )
+            for name, (received, _) in sinks.items():
+                aside = tmp_path / "audit" / "delivered" / name / "refused.jsonl"
+                received.until(
+                    lambda aside=aside, received=received: aside.exists() and len(set(received.ids())) >= 5, seconds=40
+                )
+                (only,) = aside.read_text().splitlines()
+                assert json.loads(only)["record"].endswith("-2")
+            lines = _logged(running, "audit record was refused and set aside", 2)
+        assert len(lines) == 2
+        for line in lines:
             assert "-2: HTTP 422" in line["detail"]
             assert PATIENT not in json.dumps(line)
-        (only,) = aside.read_text().splitlines()
-        assert json.loads(only)["record"].endswith("-2")
 
 
 def test_the_token_is_sent_and_the_certificate_checked(tmp_path: Path, papers: Certificates) -> None:
@@ -337,12 +347,14 @@ def test_replay_sends_everything_again_under_the_ids_it_had(tmp_path: Path) -> N
     assert "Did you mean `repository`?" in unknown.output
 
 
-def _logged(running: Gateway, event: str) -> bool:
+def _logged(running: Gateway, event: str, count: int = 1) -> list[dict[str, Any]]:
+    """The lines of this event, once there are so many; what there is after ten seconds."""
     for _ in range(500):
-        if any(line.get("event") == event for line in running.lines()):
-            return True
+        lines = [line for line in running.lines() if line.get("event") == event]
+        if len(lines) >= count:
+            return lines
         time.sleep(0.02)
-    return False
+    return lines
 
 
 def _state(running: Gateway) -> Any:
