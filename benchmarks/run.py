@@ -16,6 +16,7 @@ import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from benchmarks import audit, caching, chart, fills, scaling, scenarios, security, small, smb, xds
 from benchmarks.machine import description
@@ -91,7 +92,9 @@ def main() -> int:
 def write(results: list[Result], plan: Plan, only: list[str] | None) -> None:
     """Keep the figures, and put the table into the page; with `only`, leave the other rows there as they are."""
     when, machine = datetime.now(UTC).date().isoformat(), description()
-    rows = {"when": when, "rounds": plan.rounds, "machine": machine, "results": [one.plain() for one in results]}
+    measured = [one.plain() | {"when": when, "rounds": plan.rounds, "machine": machine} for one in results]
+    before = json.loads(RESULTS.read_text()) if only and RESULTS.exists() else {}
+    rows = {"results": merged(before.get("results", []), measured)}
     RESULTS.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
     page = PAGE.read_text()
     section = re.compile(f"(?<={re.escape(BEGIN)}).*(?={re.escape(END)})", re.DOTALL)
@@ -101,6 +104,11 @@ def write(results: list[Result], plan: Plan, only: list[str] | None) -> None:
     table = spliced(found[0], results, said) if only else markdown(results, said)
     PAGE.write_text(f"{page[: found.start()]}\n\n{table}\n{page[found.end() :]}")
     PICTURE.write_text(chart.svg(chart.bars(table)))
+
+
+def merged(before: list[dict[str, Any]], measured: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The figures there were, those of the same name replaced: a run of some scenarios keeps those of the others."""
+    return list(({one["name"]: one for one in before} | {one["name"]: one for one in measured}).values())
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import caching, chart, clients, fills, machine, repository, scaling, small, xds
+from benchmarks import caching, chart, clients, fills, machine, repository, run, scaling, small, xds
 from benchmarks.clients import Request, WrongAnswer, verify
 from benchmarks.results import Cost, Goal, Result, Spread, footer, in_turns, look, markdown, spliced
 from benchmarks.rig import Contender, Rig, binary
@@ -445,3 +445,10 @@ def test_a_probe_is_no_read_of_a_slow_repository(rig):
                 connection.sendall(b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(asked) + asked.encode())
                 assert bool(connection.recv(1)) is (asked == answer.document.id)
         assert len(far.began) <= 1
+
+
+def test_a_run_of_some_scenarios_keeps_the_figures_of_the_others():
+    before = [{"name": "jwt", "figures": 1}, {"name": "start", "figures": 2}]
+    measured = [{"name": "jwt", "figures": 3}, {"name": "audit-rate", "figures": 4}]
+    kept = {one["name"]: one["figures"] for one in run.merged(before, measured)}
+    assert kept == {"jwt": 3, "start": 2, "audit-rate": 4}
