@@ -146,8 +146,13 @@ class Topology:
 
     @property
     def environ(self) -> dict[str, str]:
-        """What the gateway's process is given: free ports of the loopback address."""
-        listen = {"SERVER__HOST": LOOPBACK, "SERVER__PORT": "0", "ADMIN__PORT": "0"}
+        """What the gateway's process is given: free ports of the loopback address, and nobody who must learn that it goes."""
+        listen = {
+            "SERVER__HOST": LOOPBACK,
+            "SERVER__PORT": "0",
+            "ADMIN__PORT": "0",
+            "SERVER__LIMITS__DRAIN_DELAY": "0s",
+        }
         return os.environ | {f"GATEWAY__{name}": value for name, value in listen.items()}
 
     def command(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
