@@ -115,11 +115,11 @@ def checkout(tmp_path: Path) -> Checkout:
 
 SERVERS = (
     *("nginx", "haproxy", "varnishd", "slowhttptest", "redis-server", "smbd", "smbclient", "fusermount3"),
-    *("krb5kdc", "kadmin.local", "kinit", "krb5-config", "cc", "wrk", "rclone"),
+    *("krb5kdc", "kadmin.local", "kinit", "krb5-config", "cc", "wrk", "rclone", "curl", "openssl"),
 )
 PACKAGES = (
     "nginx haproxy varnish slowhttptest redis-server samba smbclient fuse3 "
-    "krb5-kdc krb5-admin-server krb5-user libkrb5-dev gcc libc6-dev wrk rclone"
+    "krb5-kdc krb5-admin-server krb5-user libkrb5-dev gcc libc6-dev wrk rclone curl openssl"
 )
 INSTALL = "python -m pip install --quiet --disable-pip-version-check --use-pep517 --editable .[dev]"
 SUITE = "python -m pytest -n auto --dist loadfile --no-loadscope-reorder"

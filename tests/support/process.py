@@ -22,6 +22,7 @@ import pytest
 from tests.support.ports import accepts
 
 PACKAGES = {
+    "curl": "curl",
     "fusermount3": "fuse3",
     "haproxy": "haproxy",
     "kadmin.local": "krb5-admin-server",
