@@ -7,7 +7,7 @@ modules beside this one: `yaml` the file with its marks, `environment` the overr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from gateway.settings.models import (
 )
 from gateway.settings.paths import absolute, path_problems
 from gateway.settings.policy import PolicySettings
-from gateway.settings.salvage import salvaged
+from gateway.settings.salvage import salvaged, without
 from gateway.settings.server import ServerSettings
 from gateway.settings.shape import Shape
 
@@ -94,9 +94,25 @@ def _judged(
         return Settings.model_validate(data), problems, data
     except ValidationError as error:
         problems += explained(error, Settings, data, origin)
+        problems += _behind(problems, data, origin)
         # Sections that are wrong by themselves keep pydantic from judging the whole.
         problems += [origin.problem(*conflict) for conflict in conflicts(_usable(data))]
         return None, list(dict.fromkeys(problems)), data
+
+
+def _behind(problems: Sequence[Problem], data: Mapping[str, Any], origin: Origin) -> list[Problem]:
+    """What unknown keys hide: pydantic does not judge how the others go together while one is there."""
+    unknown = [problem.key for problem in problems if problem.code == "unknown-key"]
+    rest = without(data, unknown)
+    try:
+        Settings.model_validate(rest)
+    except ValidationError as error:
+        found = [problem for problem in explained(error, Settings, rest, origin) if problem not in problems]
+        # Where the unknown key was the only one, that there is none now says nothing new.
+        return [
+            one for one in found if one.code != "value" or not any(key.startswith(f"{one.key}.") for key in unknown)
+        ]
+    return []
 
 
 def _usable(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,6 +45,14 @@ def salvaged(data: Mapping[str, Any], keys: Iterable[str]) -> Settings | None:
     return None
 
 
+def without(data: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    """A copy of `data` without what stands at the dotted `keys`."""
+    rest: dict[str, Any] = _copied(data)
+    for key in keys:
+        _remove(rest, _path(key))
+    return rest
+
+
 def _copied(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _copied(entry) for key, entry in value.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 import sys
@@ -147,3 +148,23 @@ def test_doubts_are_in_the_log_at_the_start(tmp_path: Path) -> None:
         (line,) = [line for line in running.lines() if line["event"] == "the configuration is doubtful"]
     assert line["level"] == "warning"
     assert line["detail"].startswith("server.host: Tokens and documents travel over plain HTTP here")
+
+
+def test_a_cache_directory_that_another_process_has_is_fine_to_look_at_and_not_to_serve_with(here: Site) -> None:
+    directory = here.directory / "held"
+    directory.mkdir(exist_ok=True)
+    text = "server: {port: 0}\nadmin: {port: 0}\nauth: {mode: none}\n" + (
+        "cache: {backend: disk, directory: held, encryption: {mode: none}}\nsources:\n"
+        "  letters: {adapter: filesystem, ids: {scheme: template, pattern: '{id}.pdf'}, options: {root: archive}}\n"
+    )
+    case = Case("held", text.encode(), {})
+    with (directory / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        looked = asked("check", case, here)
+        served = asked("serve", case, here)
+    assert (looked[0], "a gateway is using it now" in looked[1]) == (0, True)
+    assert (served[0], served[2]) == (
+        2,
+        "SITE/held.yaml:4:24  cache.directory\n  The cache directory SITE/held is used by another process.\n"
+        "  Give each process a directory of its own.\n\n1 problem in the configuration.\n",
+    )
