@@ -33,8 +33,9 @@ class AdapterError(Exception):
 
     `retry_after` is in seconds. `exhausted` is true when the adapter itself already retried (C11). `source` is the
     configured name of the archive; the gateway fills it in. `option` is the option to look at, dotted below the source's
-    options ("endpoints.0.url"), where one may be the cause. `parts` are the failures that this one tells together: a probe
-    that asks several services may find more than one.
+    options ("endpoints.0.url"), where one may be the cause. `answered` is true when the archive was reached and said so
+    itself: it is then no reason to stop calls for other documents, nor to ask again at once. `parts` are the failures that
+    this one tells together: a probe that asks several services may find more than one.
     """
 
     transient: ClassVar[bool] = False
@@ -47,6 +48,7 @@ class AdapterError(Exception):
         self.exhausted = exhausted
         self.source: str | None = None
         self.option: str | None = None
+        self.answered = False
         self.parts: tuple[AdapterError, ...] = ()
 
 

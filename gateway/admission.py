@@ -282,7 +282,9 @@ class Admission:
 
     def _repeatable(self, error: AdapterError) -> bool:
         """Whether another attempt may bring more: a deadline that passed was attempt enough."""
-        if not (error.transient and error.unhealthy) or error.exhausted or isinstance(error, TimedOut):
+        if not (error.transient and error.unhealthy) or isinstance(error, TimedOut):
+            return False
+        if error.exhausted or error.answered:
             return False
         if not self._named and self._whole.breaker.refuses:
             return False

@@ -98,7 +98,7 @@ class Endpoint:
 
     def judge(self, permit: Permit, error: AdapterError) -> None:
         """A call failed with `error`: what that says about the endpoint."""
-        if not error.unhealthy:
+        if error.answered or not error.unhealthy:
             if isinstance(error, Busy) and permit.probe:
                 permit.failed()
             elif isinstance(error, (Busy, *NOT_ASKED)):

@@ -84,4 +84,7 @@ def refused(
     kind, words = _WORDS[meaning]
     cure = misconfigured(error.code) if error.code not in corrections else None
     retry_after = RETRY_SOON if kind is Busy else None
-    return kind(f"{cure or words} ({error.code})", retry_after=retry_after)
+    stated = kind(f"{cure or words} ({error.code})", retry_after=retry_after)
+    # One community of many may be away, one repository id of many be wrong: the service itself is there.
+    stated.answered = True
+    return stated

@@ -122,6 +122,15 @@ async def test_an_endpoint_in_trouble_is_given_a_rest_alone(fake: FakeRepository
             assert "endpoint bad" in str(stopped[0])
 
 
+async def test_what_a_service_says_of_a_part_of_itself_stops_no_calls(fake: FakeRepository) -> None:
+    async with source(endpoint(fake, alias="community")) as care:
+        for fault in ("XDSUnavailableCommunity", "XDSUnknownRepositoryId", "XDSRepositoryError") * 2:
+            fake.next(fault)
+            assert await read(care, locator(letter(1))) != letter(1).data
+        assert await read(care, locator(letter(1))) == letter(1).data
+        assert care.status().state == "ok"
+
+
 async def test_a_registry_that_hangs_does_not_hold_up_for_ever_who_could_do_without(fake: FakeRepository) -> None:
     async with dripping(b"HTTP/1.1 200 OK\r\nX: ") as url:
         registry = {"url": url, "use_for": ["stat"]}

@@ -123,6 +123,15 @@ async def test_an_answer_that_is_no_document_stops_nothing(error: type[AdapterEr
         assert at.source.status().state == "ok"
 
 
+async def test_what_the_archive_says_of_itself_stops_no_calls_for_other_documents() -> None:
+    stated = Unavailable("that community is away")
+    stated.answered = True
+    async with bench({"a": Script([DATA], entering=[stated]), "b": Script([DATA])}, limits=LIMITS) as at:
+        assert [await outcome(at) for _ in range(10)] == [Unavailable] * 10
+        assert at.adapter.scripts["a"].opened == 10, "nor is it asked twice"
+        assert await at.read("b") == DATA
+
+
 async def test_an_account_that_is_refused_is_not_tried_again_and_again() -> None:
     script = Script([DATA], entering=[CredentialsRejected("the password has expired")])
     async with bench(script, limits=LIMITS) as at:

@@ -281,6 +281,14 @@ WRONG: dict[str, tuple[str, int | None, str, str, str]] = {
         "`documents`",
     ),
     "same prefix": (GOOD + SOURCE.replace("letters", "b"), 4, "sources.b.prefix", "`letters` has the same", "another"),
+    "an archive slower than a request": (
+        GOOD
+        + SOURCE.replace("letters:", "b:").replace("{id}.*'}}", "{id}.*'}, prefix: b., limits: {open_timeout: 2m}}"),
+        4,
+        "sources.b.limits.open_timeout",
+        "given up before",
+        "`server.limits.request_timeout`",
+    ),
 }
 del WRONG["ids are missing"]
 
