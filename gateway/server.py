@@ -172,7 +172,7 @@ class Pipeline:
             problem, entry = unrecorded, unrecorded.entry
         call.failed(entry, problem.detail, outcome="refused")
         if problem.entry is errors.NOT_FOUND:
-            epoch.door.unknown(request, call.identity)
+            epoch.door.unknown(request, call.identity, call.logged_id)
         form = negotiation.error_format(call.wishes)
         pretty = getattr(call.parameters, "pretty", False)
         await outcome.prepare()

@@ -137,6 +137,30 @@ async def test_many_unknown_ids_of_one_client_are_an_alarm_once_in_a_window() ->
         assert "guess" not in at.log.getvalue()
 
 
+class Known:
+    """Everybody is this caller."""
+
+    def __init__(self, subject: str, client: str) -> None:
+        self.identity = Identity(subject, client, frozenset({"system/*.read"}), method="jwt")
+
+    async def identify(self, request: web.BaseRequest, interaction: Interaction) -> Identity:
+        return self.identity
+
+
+@pytest.mark.parametrize("client", ["pas-prod", "sub-of-a-person"])
+async def test_the_alarm_names_programs_and_leads_to_people_by_the_trail_alone(client: str) -> None:
+    door = Door(
+        authentication=Authentication([Known("sub-of-a-person", client)]), enumeration=Enumeration(2, 60, Time())
+    )
+    async with service(archive(), door=door) as at:
+        door.log = at.telemetry.log
+        for number in range(2):
+            await at.ask(f"/R4/Binary/guess-{number}", X_Request_Id=f"request-{number}")
+        (line,) = await at.events("one client asks for many ids that do not exist")
+        assert (line["client"], line["request_id"]) == ("pas-prod" if client == "pas-prod" else "", "request-1")
+        assert "sub-of-a-person" not in at.log.getvalue()
+
+
 # --- pages of other origins -------------------------------------------------------------------------------------------
 
 
