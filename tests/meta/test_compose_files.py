@@ -24,7 +24,7 @@ from tests.support.process import require
 
 Compose = dict[str, Any]
 
-IMAGES = {f"fhir-document-gateway:{gateway.__version__}", "redis:8-bookworm"}
+IMAGES = {f"fhir-document-gateway:{gateway.__version__}", "redis:8.2-bookworm"}
 WRITABLE = {"/tmp"} | set(
     re.findall(r"/var/\S+", (PROJECT / "Dockerfile").read_text().split("RUN install -d")[1].split("\n")[0])
 )
@@ -56,6 +56,8 @@ def faults(step: str, said: Compose) -> set[str]:
         found |= {f"{name}: {wrong}" for wrong in of_mounts(step, service, said)}
         if not {"image", "build"} & service.keys() or ("image" in service and service["image"] not in IMAGES):
             found.add(f"{name}: an image that nobody knows")
+        if service.get("image", "").startswith("fhir-document-gateway:") and "build" not in service:
+            found.add(f"{name}: an image that no registry has, and nothing to build it from")
         if "build" in service and not (COMPOSE / step / service["build"] / "Dockerfile").exists():
             found.add(f"{name}: nothing to build it from")
         for kind in ("secrets", "networks"):
@@ -117,6 +119,7 @@ def test_each_step_keeps_the_rules(step: str):
         (lambda one: one["gateway"]["volumes"].append("other:/tmp"), "the volume other"),
         (lambda one: one["redis"].update(image="redis:latest"), "an image that nobody knows"),
         (lambda one: one["fileserver"].update(build="./server"), "nothing to build it from"),
+        (lambda one: one["gateway"].pop("build"), "an image that no registry has"),
         (lambda one: one["gateway"]["secrets"].append("other"), "none of the secrets is other"),
         (lambda one: one["gateway"]["secrets"].remove("smb-password"), "its secrets are those"),
         (lambda one: one["redis"]["networks"].append("other"), "none of the networks is other"),
