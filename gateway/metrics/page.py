@@ -16,7 +16,7 @@ _INTRODUCTION = """\
 <!-- Generated from gateway/metrics/catalogue.py; a test keeps it fresh. Write it anew with: python -m gateway.metrics.page -->
 
 `GET /metrics` on the admin listener tells Prometheus how the gateway is; [observability.md](observability.md) says how to
-scrape it and what to look at first.
+scrape it and what to look at first, [alerts.md](alerts.md) which rules for alerts and which dashboard there are.
 
 Labels take the values below and no others: names of the configuration, and words of the code. No id, no name of a document
 and nothing that a request brought is ever one, and no request can make a new series. What is in none of the sets is `other`;
