@@ -18,6 +18,7 @@ from gateway.problems import Problem, SettingsError, sentence
 from gateway.security.policy import HookError
 from gateway.security.unusable import UnusableCredentials
 from gateway.security.unusable_tls import TlsProblem
+from gateway.telemetry import Telemetry
 
 
 class Places:
@@ -63,6 +64,16 @@ def problems_of(error: Exception, places: Places) -> Sequence[Problem]:
             cause = sentence(str(error)) if error.args else "The system refused."
             return [Problem("system", cause, "Look at the files and addresses that the configuration names.")]
     raise error
+
+
+def told(error: Exception, places: Places, telemetry: Telemetry) -> Sequence[Problem]:
+    """What is wrong, whatever it is: what nobody foresaw is a problem too, and logged with its place in the code."""
+    try:
+        return problems_of(error, places)
+    except Exception as unforeseen:
+        telemetry.unexpected(unforeseen)
+        cure = f"Please report it; the log has more ({type(error).__name__})."
+        return [Problem("fault", "The gateway itself failed over this configuration.", cure)]
 
 
 def away(error: AdapterError, places: Places) -> Problem:

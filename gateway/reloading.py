@@ -19,15 +19,13 @@ from gateway import marked_yaml
 from gateway.cache import Scope
 from gateway.composing import Gateway, composed
 from gateway.epoch import Epoch
-from gateway.mistakes import Places, away, problems_of
+from gateway.mistakes import Places, away, told
 from gateway.observed import ConfigState
 from gateway.problems import Problem
 from gateway.reloads import Outcome, Reloads, refused, tell
 from gateway.settings import Settings, load
 from gateway.settings.fixed import fixed_changes
 from gateway.telemetry import Telemetry
-
-FAULT = "The gateway itself failed over this configuration."
 
 
 class Reloading:
@@ -115,11 +113,7 @@ class Reloading:
             self._next = settings, prepared
             problems: Sequence[Problem] = await self._tried(prepared, places)
         except Exception as error:
-            try:
-                problems = problems_of(error, places)
-            except Exception as unforeseen:
-                self._telemetry.unexpected(unforeseen)
-                problems = [Problem("fault", FAULT, f"Please report it; the log has more ({type(error).__name__}).")]
+            problems = told(error, places, self._telemetry)
         if problems:
             await self._give_up()
         return problems
@@ -152,7 +146,7 @@ class Reloading:
         former = self.current
         try:
             await _hand_over(former, prepared)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             await prepared.parts.close(wait=False)
             return self._note(refused([Problem("system", str(error), "Correct it.", "cache.directory")]))
         sources = _changes(former, prepared)

@@ -20,7 +20,7 @@ from gateway.entrance import public_sockets
 from gateway.http_server import HttpServer
 from gateway.keyfile import read_key
 from gateway.listener import Allowance, Listener, address_of, listening_on
-from gateway.mistakes import Places, problems_of
+from gateway.mistakes import Places, told
 from gateway.problems import Problem
 from gateway.reloads import Outcome, Reloads, refused, tell
 from gateway.settings import Settings, load
@@ -82,7 +82,7 @@ class Configuration:
             if fixed:
                 return refused(fixed)
         except Exception as error:
-            return refused(problems_of(error, places))
+            return refused(told(error, places, self._telemetry))
         asked = len(self._crew.serving)
         said = await self._all("prepare", {"text": text})
         problems = _problems(said)
