@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import ssl
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,9 @@ async def diagnosed(settings: RedisCaching, dialler: Dialler, namespace: str) ->
         return Diagnosis((_unreachable(settings, dialler, error),))
     finally:
         if connection is not None:
-            await connection.disconnect(nowait=True)
+            # TLS says farewell: a loop that ends meanwhile finds a socket that is still in use. Bounded by the time to connect.
+            with suppress(OSError, RedisError):
+                await connection.disconnect()
 
 
 async def _facts(connection: AbstractConnection) -> dict[str, str]:
