@@ -3,7 +3,7 @@
 py-spy (extra `profile`) looks 400 times a second at what the event loop's thread does while a client reads. A look that finds
 it waiting for the next event is not counted. Shares are of the looks left: `own` of a function itself, `with all` of it
 and everything that it calls; calls of C count for the Python function that made them. On a machine that does something else
-meanwhile, the figures say where the process was put aside. The tables in docs/performance.md come from here.
+meanwhile, the figures say where the process was put aside.
 """
 
 from __future__ import annotations
