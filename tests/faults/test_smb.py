@@ -113,9 +113,9 @@ def line(server: Samba) -> Iterator[LoopbackProxy]:
         yield between
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def proxy(line: LoopbackProxy) -> Iterator[LoopbackProxy]:
-    """The network between share and gateways; none of its connections outlives a test."""
+    """The network between share and gateways. None of its connections outlives a test, nor one of a gateway's own looks."""
     yield line
     line.reset()
 
