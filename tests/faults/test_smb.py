@@ -22,13 +22,21 @@ import pytest
 
 from adapters.testing.proxy import LoopbackProxy
 from tests.support.gateway import Gateway, serving
+from tests.support.ports import LOOPBACK, free_port
 from tests.support.samba import Samba, samba
 
 LETTER = b"%PDF-1.7 a letter\n" * 500
 LARGE = os.urandom(24 << 20)
 GIB = 1 << 30
 
-LIMITS = {"open_timeout": "1500ms", "idle_timeout": "1500ms", "queue_timeout": "500ms", "max_open": 8}
+LIMITS = {
+    "open_timeout": "1500ms",
+    "idle_timeout": "1500ms",
+    "queue_timeout": "500ms",
+    "max_open": 8,
+    # How long an archive is given a rest is not what is looked at here.
+    "breaker_pause": "100ms",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,24 +116,24 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def line(server: Samba) -> Iterator[LoopbackProxy]:
-    with LoopbackProxy(server.host, server.port) as between:
-        yield between
+def line() -> int:
+    """The port at which the gateways find the share."""
+    return free_port()
 
 
 @pytest.fixture(autouse=True)
-def proxy(line: LoopbackProxy) -> Iterator[LoopbackProxy]:
-    """The network between share and gateways. None of its connections outlives a test, nor one of a gateway's own looks."""
-    yield line
-    line.reset()
+def proxy(server: Samba, line: int) -> Iterator[LoopbackProxy]:
+    """The network between share and gateways: a new one for each test, so that no connection outlives one."""
+    with LoopbackProxy(server.host, server.port, listen=(LOOPBACK, line)) as between:
+        yield between
 
 
 @pytest.fixture(scope="module")
 def both(
-    server: Samba, line: LoopbackProxy, other: Path, tmp_path_factory: pytest.TempPathFactory
+    server: Samba, line: int, other: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Gateway]]:
     """Gateways that all tests of this file use: each leaves the share as it found it."""
-    options = server.options(port=line.port)
+    options = server.options(port=line)
     with contextlib.ExitStack() as stack:
         yield {
             read: stack.enter_context(serving(configuration(options, other, read=read), tmp_path_factory.mktemp(read)))

@@ -68,7 +68,11 @@ def test_the_raw_example(tmp_path):
 
 
 def test_the_sentences_about_problems_are_those_of_the_gateway(tmp_path):
-    shown = [line.split(": ", 1)[1] for line in blocks("text")[0].splitlines()]
+    shown = [
+        line.split(": ", 1)[1].removesuffix(".")
+        for line in blocks("text")[0].splitlines()
+        if line.startswith("  Line ")
+    ]
     made = problems(tmp_path, "id,path,a,b,c,d,statsu\n")
     made += problems(tmp_path, "id,path,title\n1,../x,\n2,a,\n2,b,\n3,c,é\n".encode("latin-1"))
     said = {re.sub("line [0-9]+$", "line 12", line.split(": ", 1)[1]) for line in made}
