@@ -103,13 +103,12 @@ def test_(
 
     settings = console.load_settings(config) if live else None
     report = Printed(as_json=as_json)
-    try:
-        checks = chosen(rules)
-        with console.start_failures(config):
-            asyncio.run(_tested(package, settings, documents, checks, repeat, report))
-    except CannotRun as error:
-        report.refuse(error)
-        console.leave(console.WRONG, THREADS)
+    with console.start_failures(config):
+        try:
+            asyncio.run(_tested(package, settings, documents, chosen(rules), repeat, report))
+        except CannotRun as error:
+            report.refuse(error)
+            console.leave(console.WRONG, THREADS)
     report.end()
     console.leave(report.code, THREADS)
 
