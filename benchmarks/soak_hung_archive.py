@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from tests.support import stalling_fuse
-from tests.support.hung_archive import AT_ONCE, KINDS, Figures, hanging
+from tests.support.hung_archive import AT_ONCE, KINDS, Figures, hanging, in_turns
 
 MOST_THREADS = 64
 ENDED = 5.0
@@ -31,10 +31,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks/soak_hung_archive.py", description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=2, help="hangs of each kind (default 2)")
     parser.add_argument("--seconds", type=float, default=20, help="how long one hangs (default 20)")
+    parser.add_argument("--turns", type=int, default=0, help="only compare waiting times, hung and not, so often in turns")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="what hangs (default all)")
     given = parser.parse_args()
     stalling_fuse.LONGEST_HANG = given.seconds + 10
     failed = False
-    for kind in KINDS * given.rounds:
+    for kind in given.kinds if given.turns else ():
+        with tempfile.TemporaryDirectory(prefix="hung-") as folder:
+            print(asyncio.run(in_turns(kind, Path(folder), turns=given.turns, seconds=given.seconds)), flush=True)
+    for kind in () if given.turns else tuple(given.kinds) * given.rounds:
         with tempfile.TemporaryDirectory(prefix="hung-") as folder:
             figures = asyncio.run(hanging(kind, Path(folder), before=given.seconds, away=given.seconds, after=8))
         print(figures, flush=True)

@@ -118,6 +118,69 @@ async def hanging(
     return _figures(kind, load.samples, went, returned, threads, ended)
 
 
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """What two other sources noticed of one that hung and came back in turns: p99 in ms, at rest and hung."""
+
+    kind: Kind
+    requests: int
+    failed_elsewhere: int
+    near: tuple[float, float]
+    kept: tuple[float, float]
+
+    def __str__(self) -> str:
+        (near, near_hung), (kept, kept_hung) = self.near, self.kept
+        return (
+            f"{self.kind:5} {self.requests} requests, {self.failed_elsewhere} failed elsewhere; p99 of the folder "
+            f"{near:.2f} -> {near_hung:.2f} ms ({near_hung / near:.2f} x), of the cache {kept:.2f} -> {kept_hung:.2f} ms "
+            f"({kept_hung / kept:.2f} x)"
+        )
+
+
+async def in_turns(kind: Kind, folder: Path, *, turns: int, seconds: float, rate: float = 100) -> Noticed:
+    """The load of `hanging`, with the source at rest and hung for so many seconds each, `turns` times: what changes with the
+    machine changes for both alike. The first second of a turn, in which the change is found out, counts."""
+    spans: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
+    async with AsyncExitStack() as stack:
+        trouble = await stack.enter_async_context(_TROUBLES[kind](folder))
+        stack.callback(trouble.resume)
+        gateway = stack.enter_context(serving(_configuration(folder, trouble, "1s"), folder / "gateway"))
+        load = Load(gateway)
+        ids = {"hung": trouble.ids, "near": [f"n.{number}" for number in range(DOCUMENTS)]}
+        ids["kept"] = [f"k.{number}" for number in range(DOCUMENTS)]
+        stack.push_async_callback(load.close)
+        await load.once([(source, id) for source in ids for id in ids[source]])
+        load.samples.clear()
+        rates = {"hung": rate, "near": rate / 2, "kept": rate / 2}
+        running = asyncio.ensure_future(load.run(ids, rates, 2 * turns * seconds))
+        for turn in range(2 * turns):
+            hung = turn % 2 == 1
+            await asyncio.to_thread(trouble.hang if hung else trouble.resume)
+            began = time.monotonic()
+            await asyncio.sleep(seconds)
+            spans[hung].append((began, time.monotonic()))
+        await asyncio.to_thread(trouble.resume)
+        await running
+
+    def over(source: str, hung: bool) -> float:
+        return p99(
+            [
+                one
+                for one in load.samples
+                if one.source == source and any(start <= one.begun < stop for start, stop in spans[hung])
+            ]
+        )
+
+    others = [one for one in load.samples if one.source != "hung"]
+    return Noticed(
+        kind,
+        len(load.samples),
+        sum(bool(one.code) for one in others),
+        (over("near", False), over("near", True)),
+        (over("kept", False), over("kept", True)),
+    )
+
+
 async def _ended(gateway: Gateway, load: Load, trouble: Trouble) -> float:
     """Seconds that the process takes to end while requests wait for the archive."""
     await asyncio.to_thread(trouble.hang)
