@@ -31,7 +31,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks/soak_hung_archive.py", description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=2, help="hangs of each kind (default 2)")
     parser.add_argument("--seconds", type=float, default=20, help="how long one hangs (default 20)")
-    parser.add_argument("--turns", type=int, default=0, help="only compare waiting times, hung and not, so often in turns")
+    parser.add_argument(
+        "--turns", type=int, default=0, help="only compare waiting times, hung and not, so often in turns"
+    )
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="what hangs (default all)")
     given = parser.parse_args()
     stalling_fuse.LONGEST_HANG = given.seconds + 10
