@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -192,11 +192,11 @@ def _listening(stack: AsyncExitStack, server: HttpServer, listener: Listener) ->
     return listener
 
 
-async def _within(close: Callable[[], object]) -> None:
+async def _within(close: Callable[[], Awaitable[object]]) -> None:
     """Close, but wait no longer than `CLOSING` for archives that hang."""
     try:
         async with asyncio.timeout(CLOSING):
-            await close()  # type: ignore[misc]
+            await close()
     except TimeoutError:
         return
 

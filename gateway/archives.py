@@ -71,11 +71,12 @@ async def archives(settings: Settings, premises: Premises, parts: Parts) -> dict
         )
 
     entering = (archive(name, of) for name, of in settings.sources.items())
-    found = dict(zip(settings.sources, await asyncio.gather(*entering, return_exceptions=True), strict=True))
-    for result in found.values():
+    found: dict[str, Archive] = {}
+    for name, result in zip(settings.sources, await asyncio.gather(*entering, return_exceptions=True), strict=True):
         if isinstance(result, BaseException):
             raise result
-    return found  # type: ignore[return-value]
+        found[name] = result
+    return found
 
 
 async def _archive(name: str, of: SourceSettings, premises: Premises, stack: AsyncExitStack) -> Archive:

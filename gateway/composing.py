@@ -199,8 +199,9 @@ async def _cache(settings: Settings, premises: Premises, parts: Parts, *, enter:
 
 def _same_directory(new: Caching, old: Caching | None) -> bool:
     """Whether two caches with different settings are to be one after the other in one directory, which one alone can use."""
-    both = isinstance(new, DiskCaching) and isinstance(old, DiskCaching)
-    return both and new != old and new.directory == old.directory  # type: ignore[union-attr]
+    if not isinstance(new, DiskCaching) or not isinstance(old, DiskCaching):
+        return False
+    return new != old and new.directory == old.directory
 
 
 async def _policy(settings: Settings, premises: Premises, parts: Parts) -> Judgement | None:

@@ -17,6 +17,7 @@ from adapters.errors import AdapterError, Busy, CredentialsRejected, InvalidLoca
 from gateway.blame import blamed
 from gateway.errors import Resting
 from gateway.resilience import Breaker, Circuit, Permit
+from gateway.source_status import Circuit as Word
 from gateway.source_status import EndpointStatus, LastError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ NOT_ASKED = (InvalidLocator, Unsupported)
 NEARLY = 0.9
 """The part of a deadline after which a call that was given up has waited for it in vain."""
 
-_CIRCUITS = {Circuit.CLOSED: "closed", Circuit.HALF_OPEN: "half-open", Circuit.OPEN: "open"}
+_CIRCUITS: dict[Circuit, Word] = {Circuit.CLOSED: "closed", Circuit.HALF_OPEN: "half-open", Circuit.OPEN: "open"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ class Endpoint:
         breaker = self.breaker
         return EndpointStatus(
             self.name,
-            _CIRCUITS[breaker.circuit],  # type: ignore[arg-type]
+            _CIRCUITS[breaker.circuit],
             breaker.failures,
             breaker.retry_in,
             breaker.opened,

@@ -181,6 +181,7 @@ class HttpServer(web.Server):
             self,
             loop=self._loop,
             keepalive_timeout=self._keepalive,
+            # None is what turns it off; the annotation only knows loggers.
             access_log=None,  # type: ignore[arg-type]
             max_line_size=MAX_LINE,
             max_field_size=MAX_FIELD,

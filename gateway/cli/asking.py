@@ -10,6 +10,7 @@ from typing import Any
 
 from gateway.cli import console
 
+# Nothing is bound to these addresses here (S104): a gateway that listens on all of them is asked at one.
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104
 
 Answer = tuple[int, dict[str, Any]]
