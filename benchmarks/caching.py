@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from benchmarks.clients import Reading, Request, WrongAnswer, many, stalled, verify
+from benchmarks.clients import Reading, Request, WrongAnswer, many, verify
 from benchmarks.repository import as_file, origin, prepared
 from benchmarks.repository import source as repository_source
 from benchmarks.results import Goal, Result, Spread
 from benchmarks.rig import KIB, MIB, Contender, Document, Rig, binary, plain
-from benchmarks.scenarios import MEGABYTES, REQUESTS, Plan, Scenario, beside, settle, size_text
+from benchmarks.scenarios import MEGABYTES, REQUESTS, Plan, Scenario, beside, size_text, stalled_bytes
 from tests.support.ports import LOOPBACK, free_port
 from tests.support.redis import RedisServer, redis
 
@@ -228,14 +228,11 @@ def stalled_readers(representation: str) -> Scenario:
             contender = ours.contender
             asked = binary(contender, document, representation)
             verify(asked)
-            idle = contender.memory("VmRSS")
-            contender.forget_peak()
-            with ours.hitting(), stalled(asked, readers=plan.stalled, first=64 << 10):
-                settle(contender)
-                growth = contender.memory("VmHWM") - idle
+            with ours.hitting():
+                each = stalled_bytes(contender, asked, plan.stalled)
             verify(asked)
         what = f"Redis hit, encrypted, {representation}, {size_text(document.size)}: "
-        figures = {"gateway": Spread((growth / plan.stalled / KIB,))}
+        figures = {"gateway": Spread((each / KIB,))}
         return Result(
             f"redis-stalled-{representation}",
             f"{what}memory for each of {plan.stalled} stalled readers",

@@ -13,10 +13,10 @@ import time
 from collections.abc import Iterator
 from functools import partial
 
-from benchmarks.clients import WrongAnswer, stalled, verify
+from benchmarks.clients import WrongAnswer, verify
 from benchmarks.results import Goal, Result, Spread, in_turns
 from benchmarks.rig import KIB, MIB, Rig, binary
-from benchmarks.scenarios import Plan, Scenario, settle, size_text
+from benchmarks.scenarios import Plan, Scenario, size_text, stalled_bytes
 from benchmarks.soak_manifest import id_of, write
 from gateway.ids import ManifestIds
 from gateway.ids.manifest_index import Index, load
@@ -36,15 +36,11 @@ def stalled_readers(representation: str, limit: int) -> Scenario:
         with rig.gateway("stalled") as ours:
             asked = binary(ours, document, representation)
             verify(asked)
-            idle = ours.memory("VmRSS")
-            ours.forget_peak()
-            with stalled(asked, readers=plan.stalled, first=64 << 10):
-                settle(ours)
-                growth = ours.memory("VmHWM") - idle
+            each = stalled_bytes(ours, asked, plan.stalled)
             verify(asked)
             ours.check()
         title = f"{representation}, {size_text(document.size)}: memory for each of {plan.stalled} stalled readers"
-        figures = {"gateway": Spread((growth / plan.stalled / KIB,))}
+        figures = {"gateway": Spread((each / KIB,))}
         return Result(f"stalled-{representation}", title, "KiB", 0, figures, [Goal(limit, at_least=False)])
 
     return measure

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from benchmarks.clients import Reading, WrongAnswer, verify
+from benchmarks.clients import Reading, Request, WrongAnswer, stalled, verify
 from benchmarks.results import Cost, Goal, Result, Spread, in_turns
 from benchmarks.rig import GIB, KIB, MIB, Contender, Rig, binary, plain
 
@@ -194,6 +194,15 @@ def idle_memory(rig: Rig, plan: Plan) -> Result:
 
     values = tuple(resident() for _number in range(min(3, plan.starts)))
     return Result("idle", "idle memory", "MiB", 0, {"gateway": Spread(values)}, [Goal(80, at_least=False)])
+
+
+def stalled_bytes(contender: Contender, asked: Request, readers: int) -> float:
+    """Bytes of memory for each of so many readers who take the first 64 KiB and no more: the peak above what it had before."""
+    idle = contender.memory("VmRSS")
+    contender.forget_peak()
+    with stalled(asked, readers=readers, first=64 * KIB):
+        settle(contender)
+        return (contender.memory("VmHWM") - idle) / readers
 
 
 def settle(contender: Contender) -> None:

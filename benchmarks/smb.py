@@ -10,10 +10,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
-from benchmarks.clients import stalled, verify
+from benchmarks.clients import verify
 from benchmarks.results import Goal, Result, Spread
 from benchmarks.rig import KIB, MIB, Rig, binary, plain
-from benchmarks.scenarios import LATENCY, MEGABYTES, Plan, Readers, Scenario, beside, settle, size_text
+from benchmarks.scenarios import LATENCY, MEGABYTES, Plan, Readers, Scenario, beside, size_text, stalled_bytes
 from benchmarks.share import ENCRYPTED, PLAIN, SIGNED, Protection, archive
 
 DISTANCE = 0.005
@@ -79,15 +79,11 @@ def stalled_readers(rig: Rig, plan: Plan) -> Result:
     with archive(rig, ENCRYPTED) as share, share.gateway() as ours:
         verify(binary(ours, letter))
         share.check_protection(clients=1)
-        idle = ours.memory("VmRSS")
-        ours.forget_peak()
-        with stalled(binary(ours, document), readers=plan.stalled, first=64 * KIB):
-            settle(ours)
-            growth = ours.memory("VmHWM") - idle
+        each = stalled_bytes(ours, binary(ours, document), plan.stalled)
         verify(binary(ours, letter))
         ours.check()
     title = f"share, encrypted, {size_text(document.size)}: memory for each of {plan.stalled} stalled readers"
-    figures = {"gateway": Spread((growth / plan.stalled / MIB,))}
+    figures = {"gateway": Spread((each / MIB,))}
     return Result("smb-memory", title, "MiB", 2, figures, [Goal(1.5, at_least=False)])
 
 

@@ -14,12 +14,12 @@ from dataclasses import replace
 from functools import partial
 from typing import get_args
 
-from benchmarks.clients import Reading, WrongAnswer, stalled, verify
+from benchmarks.clients import Reading, WrongAnswer, verify
 from benchmarks.machine import unlinked
 from benchmarks.repository import Answer, Packing, SlowRepository, gateway, origin, passed_on, prepared, proxy, zeep
 from benchmarks.results import Goal, Result, Spread
 from benchmarks.rig import MIB, Contender, Rig, binary
-from benchmarks.scenarios import MEGABYTES, Plan, Readers, Scenario, beside, settle
+from benchmarks.scenarios import MEGABYTES, Plan, Readers, Scenario, beside, stalled_bytes
 
 TITLES: dict[Packing, str] = {"xop": "by XOP", "inline": "inline base64"}
 
@@ -125,14 +125,10 @@ def stalled_readers(packing: Packing, representation: str) -> Scenario:
         with reading_from(rig, packing, plan.retrieved) as (ours, answer):
             asked = binary(ours, answer.document, representation)
             verify(asked)
-            idle = ours.memory("VmRSS")
-            ours.forget_peak()
-            with stalled(asked, readers=plan.stalled, first=64 << 10):
-                settle(ours)
-                growth = ours.memory("VmHWM") - idle
+            each = stalled_bytes(ours, asked, plan.stalled)
             verify(asked)
         what = f"{title(packing, representation, plan.retrieved)}: memory for each of {plan.stalled} stalled readers"
-        figures = {"gateway": Spread((growth / plan.stalled / MIB,))}
+        figures = {"gateway": Spread((each / MIB,))}
         return Result(f"xds-stalled-{packing}-{representation}", what, "MiB", 2, figures, [Goal(2, at_least=False)])
 
     return measure

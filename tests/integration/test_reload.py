@@ -13,14 +13,14 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.support.gateway import PROJECT, Gateway, serving
+from tests.support import place
+from tests.support.gateway import PROJECT, serving
 from tests.support.ports import free_port
 from tests.support.raw_http import Answer, Connection, connect, exchange, request
 from tests.support.reloading import storm
@@ -28,22 +28,8 @@ from tests.support.reloading import storm
 BIG = bytes(range(256)) * 65_536
 
 
-@dataclass
-class Place:
+class Place(place.Place):
     """The file of a configuration and the gateway that runs on it."""
-
-    directory: Path
-    admin: int
-    gateway: Gateway
-    first: dict[str, Any]
-
-    @property
-    def config(self) -> Path:
-        return self.directory / "gateway.yaml"
-
-    def write(self, **changes: Any) -> None:
-        """The first configuration with other sections."""
-        self.config.write_text(yaml.safe_dump(self.first | changes, sort_keys=False))
 
     def sources(self, **more: Any) -> dict[str, Any]:
         return self.first["sources"] | more

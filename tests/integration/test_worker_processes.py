@@ -13,35 +13,22 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.support.gateway import PROJECT, Gateway, serving
+from tests.support import place
+from tests.support.gateway import PROJECT, serving
 from tests.support.ports import free_port
 from tests.support.raw_http import Answer, Malformed, connect, exchange, request
 
 WORKERS = 2
 
 
-@dataclass
-class Place:
+class Place(place.Place):
     """A supervisor that runs, and its configuration."""
-
-    directory: Path
-    admin: int
-    gateway: Gateway
-    first: dict[str, Any]
-
-    @property
-    def config(self) -> Path:
-        return self.directory / "gateway.yaml"
-
-    def write(self, **changes: Any) -> None:
-        self.config.write_text(yaml.safe_dump(self.first | changes, sort_keys=False))
 
     def pids(self) -> set[int]:
         """The processes of the workers that live."""

@@ -92,18 +92,8 @@ async def hanging(
     for each of the others. In the end it hangs again, and the gateway is told to stop. `patience` is how long opening may take
     and how long the archive is given a rest."""
     async with AsyncExitStack() as stack:
-        trouble = await stack.enter_async_context(_TROUBLES[kind](folder))
-        stack.callback(trouble.resume)
-        gateway = stack.enter_context(serving(_configuration(folder, trouble, patience), folder / "gateway"))
-        load = Load(gateway)
-        ids = {"hung": trouble.ids, "near": [f"n.{number}" for number in range(DOCUMENTS)]}
-        ids["kept"] = [f"k.{number}" for number in range(DOCUMENTS)]
-        stack.push_async_callback(load.close)
-        await load.once([(source, id) for source in ids for id in ids[source]])
-        load.samples.clear()
-        running = asyncio.ensure_future(
-            load.run(ids, {"hung": rate, "near": rate / 2, "kept": rate / 2}, before + away + after)
-        )
+        trouble, gateway, load = await _read_once(stack, kind, folder, patience)
+        running = asyncio.ensure_future(_steady(load, trouble, rate, before + away + after))
         await asyncio.sleep(before)
         await asyncio.to_thread(trouble.hang)
         went = time.monotonic()
@@ -142,17 +132,8 @@ async def in_turns(kind: Kind, folder: Path, *, turns: int, seconds: float, rate
     machine changes for both alike. The first second of a turn, in which the change is found out, counts."""
     spans: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
     async with AsyncExitStack() as stack:
-        trouble = await stack.enter_async_context(_TROUBLES[kind](folder))
-        stack.callback(trouble.resume)
-        gateway = stack.enter_context(serving(_configuration(folder, trouble, "1s"), folder / "gateway"))
-        load = Load(gateway)
-        ids = {"hung": trouble.ids, "near": [f"n.{number}" for number in range(DOCUMENTS)]}
-        ids["kept"] = [f"k.{number}" for number in range(DOCUMENTS)]
-        stack.push_async_callback(load.close)
-        await load.once([(source, id) for source in ids for id in ids[source]])
-        load.samples.clear()
-        rates = {"hung": rate, "near": rate / 2, "kept": rate / 2}
-        running = asyncio.ensure_future(load.run(ids, rates, 2 * turns * seconds))
+        trouble, _gateway, load = await _read_once(stack, kind, folder, "1s")
+        running = asyncio.ensure_future(_steady(load, trouble, rate, 2 * turns * seconds))
         for turn in range(2 * turns):
             hung = turn % 2 == 1
             await asyncio.to_thread(trouble.hang if hung else trouble.resume)
@@ -179,6 +160,28 @@ async def in_turns(kind: Kind, folder: Path, *, turns: int, seconds: float, rate
         (over("near", False), over("near", True)),
         (over("kept", False), over("kept", True)),
     )
+
+
+async def _read_once(stack: AsyncExitStack, kind: Kind, folder: Path, patience: str) -> tuple[Trouble, Gateway, Load]:
+    """The archive that is going to hang, the gateway before it, and a load that has read every document once."""
+    trouble = await stack.enter_async_context(_TROUBLES[kind](folder))
+    stack.callback(trouble.resume)
+    gateway = stack.enter_context(serving(_configuration(folder, trouble, patience), folder / "gateway"))
+    load = Load(gateway)
+    stack.push_async_callback(load.close)
+    ids = _ids(trouble)
+    await load.once([(source, id) for source in ids for id in ids[source]])
+    load.samples.clear()
+    return trouble, gateway, load
+
+
+async def _steady(load: Load, trouble: Trouble, rate: float, seconds: float) -> None:
+    await load.run(_ids(trouble), {"hung": rate, "near": rate / 2, "kept": rate / 2}, seconds)
+
+
+def _ids(trouble: Trouble) -> dict[str, Sequence[str]]:
+    near, kept = ([f"{prefix}.{number}" for number in range(DOCUMENTS)] for prefix in "nk")
+    return {"hung": trouble.ids, "near": near, "kept": kept}
 
 
 async def _ended(gateway: Gateway, load: Load, trouble: Trouble) -> float:
