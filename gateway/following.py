@@ -44,7 +44,8 @@ class Follower:
                 await task
 
     async def _run(self) -> None:
-        while True:
+        # A look that ends in the moment it is cancelled may keep that to itself (asyncio.wait_for before Python 3.12 does).
+        while self._task is asyncio.current_task():
             await asyncio.sleep(self._seconds())
             try:
                 await self._look()
