@@ -56,7 +56,8 @@ class SyslogReceiver:
             self._connection = None
             writer.close()
             try:
-                await asyncio.wait_for(writer.wait_closed(), 1)
+                async with asyncio.timeout(1):
+                    await writer.wait_closed()
             except (OSError, TimeoutError):
                 return
 

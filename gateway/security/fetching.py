@@ -56,7 +56,8 @@ class FileFetch:
         """Raises `Unreadable`."""
         call = asyncio.get_running_loop().run_in_executor(self._thread, self._read)
         try:
-            return await asyncio.wait_for(call, FETCH_SECONDS)
+            async with asyncio.timeout(FETCH_SECONDS):
+                return await call
         except TimeoutError:
             raise Unreadable("the file could not be read in time") from None
         except OSError as error:
