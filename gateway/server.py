@@ -21,7 +21,7 @@ from gateway.calls import Call, new_request_id
 from gateway.delivery import Aborted, Interrupted
 from gateway.epoch import Epoch
 from gateway.errors import Problem, problem_for
-from gateway.fhir import outcome
+from gateway.fhir import Version, outcome
 from gateway.handlers import Handlers
 from gateway.http_server import MAX_LINE
 from gateway.metrics.tallies import Requests
@@ -175,7 +175,7 @@ class Pipeline:
             epoch.door.unknown(request, call.identity, call.logged_id)
         form = negotiation.error_format(call.wishes)
         pretty = getattr(call.parameters, "pretty", False)
-        await outcome.prepare()
+        await outcome.prepare(form)
         body = outcome.render(
             entry,
             call.version,
@@ -223,7 +223,7 @@ class Pipeline:
         return f"HTTP/1.1 503 Service Unavailable\r\n{head}\r\n".encode("ascii") + response.body
 
     def _plain(self, entry: errors.Entry, request_id: str) -> web.Response:
-        body = outcome.plain(entry)
+        body = outcome.render(entry, Version.R4, negotiation.Format.JSON)
         headers = common_headers(self.epoch.handlers.profile) | {
             "Content-Type": negotiation.Format.JSON.content_type(self.epoch.handlers.profile.charset),
             "Content-Length": str(len(body)),

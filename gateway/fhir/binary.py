@@ -96,6 +96,11 @@ def envelope(
     return Envelope((head + start).encode(), end.encode(), True, without)
 
 
+def text(data: bytes | memoryview) -> bytes:
+    """The base64 text of `data`, padded (FR-204)."""
+    return b64encode(data)
+
+
 def _content_stays(version: Version, summary: Summary | None, elements: tuple[str, ...] | None) -> bool:
     """Whether the bytes belong to what was asked for.
 

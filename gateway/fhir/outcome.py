@@ -1,8 +1,9 @@
 """OperationOutcome: one row of the error table as a FHIR resource (https://hl7.org/fhir/R4/operationoutcome.html).
 
 Nothing of a request reaches the body but the name of a parameter out of a closed set (FR-157), so bodies are few and
-kept. There are two ways to one: `render`, through fhir.resources, for every version and format, after `prepare`; and
-`plain`, JSON without any library, for the place where aiohttp's parser refuses a request and nothing can be awaited.
+kept. JSON needs no library, and must not: an archive that hangs is refused at once also when it is the first to be refused,
+and everybody else would wait while a library is loaded. The tests hold every body against the models of fhir.resources, by
+which XML is made.
 """
 
 from __future__ import annotations
@@ -26,16 +27,16 @@ KEPT_BODIES = 1024
 """Rendered bodies kept, of about 1 KiB: every row in both versions, formats and layouts, and most parameter names."""
 
 
-async def prepare() -> None:
-    """Load what `render` needs without blocking the event loop; afterwards this returns at once."""
-    await models.prepare(_warm_up)
+async def prepare(format: Format) -> None:
+    """Load what `render` needs for `format` without blocking the event loop; afterwards this returns at once."""
+    if format is Format.XML:
+        await models.prepare(_warm_up)
 
 
 def _warm_up() -> None:
     # Every element that a body can have: fhir.resources reads the module of a data type when it first meets one.
     for version in Version:
-        for format in Format:
-            render(errors.INVALID_PARAMETER, version, format, profile_url=SPINE_CODE_SYSTEM, detail_name="_format")
+        render(errors.INVALID_PARAMETER, version, Format.XML, profile_url=SPINE_CODE_SYSTEM, detail_name="_format")
 
 
 def render(
@@ -47,7 +48,7 @@ def render(
     profile_url: str | None = None,
     detail_name: str | None = None,
 ) -> bytes:
-    """The OperationOutcome of `entry` in UTF-8. Await `prepare` first on an event loop.
+    """The OperationOutcome of `entry` in UTF-8. On an event loop `prepare` is awaited first.
 
     `profile_url` goes to `meta.profile` and leaves the Spine coding alone, since GPConnect-OperationOutcome-1 and
     Spine-OperationOutcome-1 fix the coding's system (CG-13). `detail_name` is the parameter or header at fault; a name
@@ -61,13 +62,11 @@ def render(
 def _rendered(
     entry: Entry, version: Version, format: Format, pretty: bool, profile_url: str | None, detail_name: str | None
 ) -> bytes:
-    return models.serialise(_body(entry, version, profile_url, detail_name), version, format, pretty=pretty)
-
-
-@lru_cache(maxsize=KEPT_BODIES)
-def plain(entry: Entry) -> bytes:
-    """The same resource as `render(entry, Version.R4, Format.JSON)`, made without importing anything."""
-    return json.dumps(_body(entry, Version.R4, None, None), separators=(",", ":"), ensure_ascii=False).encode()
+    body = _body(entry, version, profile_url, detail_name)
+    if format is Format.XML:
+        return models.serialise(body, version, format, pretty=pretty)
+    layout: dict[str, Any] = {"indent": 2} if pretty else {"separators": (",", ":")}
+    return json.dumps(body, ensure_ascii=False, **layout).encode()
 
 
 def _body(entry: Entry, version: Version, profile_url: str | None, detail_name: str | None) -> dict[str, Any]:
