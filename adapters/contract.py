@@ -115,6 +115,9 @@ class LocalFile(Protocol):
     def read_now(self, offset: int, length: int) -> bytes | None:
         """Exactly `length` bytes when the page cache has them; None when reading would wait for a disk."""
 
+    def read_into(self, view: memoryview, offset: int) -> bool:
+        """Fill all of `view` when the page cache has the bytes; False when reading would wait, `view` then holds anything."""
+
     async def read(self, offset: int, length: int) -> bytes:
         """Exactly `length` bytes at `offset`, from the page cache or on the source's executor.
 

@@ -34,13 +34,15 @@ def main() -> int:
     parser.add_argument(
         "--turns", type=int, default=0, help="only compare waiting times, hung and not, so often in turns"
     )
+    parser.add_argument("--control", action="store_true", help="with --turns, of an archive that never hangs")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="what hangs (default all)")
     given = parser.parse_args()
     stalling_fuse.LONGEST_HANG = given.seconds + 10
     failed = False
     for kind in given.kinds if given.turns else ():
         with tempfile.TemporaryDirectory(prefix="hung-") as folder:
-            print(asyncio.run(in_turns(kind, Path(folder), turns=given.turns, seconds=given.seconds)), flush=True)
+            turns = in_turns(kind, Path(folder), turns=given.turns, seconds=given.seconds, control=given.control)
+            print(asyncio.run(turns), flush=True)
     for kind in () if given.turns else tuple(given.kinds) * given.rounds:
         with tempfile.TemporaryDirectory(prefix="hung-") as folder:
             figures = asyncio.run(hanging(kind, Path(folder), before=given.seconds, away=given.seconds, after=8))

@@ -7,7 +7,7 @@ plain close looks like a good end to an HTTP/1.0 reader.
 
 The two waits of every loop are the border of blame. What the pull raises is the archive's; what the write raises, and a
 reader that takes nothing for `reader_timeout` seconds, is the reader's. Bytes are copied, never sent by reference
-(`sendfile`): a page that waits in a socket would change with the file.
+(`sendfile`): a page that waits in a socket would change with the file. A large local file goes past the transport (`copying`).
 """
 
 from __future__ import annotations
@@ -20,16 +20,21 @@ from typing import cast
 from aiohttp import HttpVersion11, web
 from aiohttp.http import StreamWriter
 
+from adapters.contract import WHOLE
 from adapters.errors import AdapterError, Changed, Corrupt
 from gateway import errors
+from gateway.copying import Copying, Outlet
 from gateway.deadline import in_time
-from gateway.document import Document
+from gateway.document import DirectDocument, Document
 from gateway.errors import Problem
 from gateway.fhir.binary import Base64Stream, Envelope
 from gateway.pacing import Pacing, Place, ReaderGone, reset, unsent_on
 from gateway.reply import Reply
 from gateway.spool import Spool, SpoolFull
-from gateway.whole import Whole
+from gateway.whole import Headed, Whole
+
+FAIR = 1024 * 1024
+"""Bytes that are written to a reader that takes everything before others have their turn."""
 
 
 class Aborted(Exception):
@@ -82,6 +87,10 @@ class Delivery:
             body = _small(data, reply)
             return Whole(reply.status, reply.headers, body), len(body)
         envelope = reply.envelope
+        if isinstance(document, DirectDocument) and document.at_hand:
+            outlet = Outlet.of(request.transport)
+            if outlet is not None:
+                return await self._send_copied(request, reply, document, sending, outlet)
         pieces = document.chunks(reply.span) if envelope is None else _encoded(document.chunks(), envelope)
         async with aclosing(pieces):
             if reply.length is None and request.version < HttpVersion11:
@@ -127,6 +136,46 @@ class Delivery:
             raise _aborted(request, failure, sent, written) from failure
         return response, sent
 
+    async def _send_copied(
+        self,
+        request: web.BaseRequest,
+        reply: Reply,
+        document: DirectDocument,
+        sending: Callable[[], None],
+        outlet: Outlet,
+    ) -> tuple[web.StreamResponse, int]:
+        """A local file, written past the transport: nothing of it is held while its reader is waited for."""
+        response = Headed(reply.status, reply.headers)
+        head = response.head(request)
+        body = _copying(document, reply, head)
+        if body.length - len(head) != reply.length:
+            raise Corrupt("the body has another length than was announced")
+        if body.at(0) is None:
+            await in_time(body.fetch(0))
+        sending()
+        position = yielded = 0
+        with outlet:
+            try:
+                while position < body.length:
+                    parts = body.at(position)
+                    if parts is None:
+                        await body.fetch(position)
+                        continue
+                    taken = outlet.write(parts)
+                    position += taken
+                    if taken < sum(map(len, parts)):
+                        await self._pacing.taken(request, outlet.writable(), document.place)
+                        yielded = position
+                    elif position - yielded >= FAIR:
+                        await asyncio.sleep(0)
+                        yielded = position
+            except BaseException as error:
+                failure = ReaderGone() if isinstance(error, ConnectionError) else error
+                written = max(0, position - len(head))
+                raise _aborted(request, failure, 0 if request.transport else written, written) from failure
+        response.ended()
+        return response, position - len(head)
+
     async def finish(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
         """Send what is left of `response`: all of a small one, nothing of one that `send` streamed. Raises `Aborted`."""
         written = 0
@@ -161,6 +210,14 @@ class Delivery:
             known = Reply(reply.status, headers, entry.size, True, reply.span, reply.envelope)
             async with aclosing(entry.chunks()) as spooled:
                 return await self._send_pieces(request, known, spooled, sending, None)
+
+
+def _copying(document: DirectDocument, reply: Reply, head: bytes) -> Copying:
+    """What is written of an open local file, from the first byte of the head to the last of the body."""
+    span, envelope = (reply.span or WHOLE).within(document.facts.size or 0), reply.envelope
+    if envelope is None:
+        return Copying(document, span, before=head)
+    return Copying(document, span, before=head + envelope.prefix, after=envelope.suffix, encoded=True)
 
 
 def _small(data: bytes, reply: Reply) -> bytes:

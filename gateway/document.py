@@ -30,8 +30,8 @@ from gateway.source import Source
 SMALL = 256 * 1024
 """Up to this size in bytes a document that is at hand is answered in one write."""
 
-PIECE = 768 * 1024
-"""Bytes of a large local document read at a time; a multiple of 3, so that base64 never carries."""
+PIECE = 192 * 1024
+"""Bytes of a large local document that are held for a reader over TLS; a multiple of 3, so that base64 never carries."""
 
 
 @dataclass(slots=True, eq=False)  # made for every request: a frozen one takes three times as long
@@ -126,6 +126,16 @@ class DirectDocument(Document):
             self.check()
             self.data = data
         return self.data
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether it is an open local file of known size."""
+        return self.content.file is not None and self.content.descriptor.size is not None
+
+    async def read_part(self, offset: int, length: int) -> bytes:
+        """A part of an open local file, waiting for its disk. Raises what pulling from its source raises."""
+        assert self.content.file is not None
+        return await read_file(self.content.file, offset, length, source=self.source)
 
     def check(self) -> None:
         """Raise `Changed` when the open local file is no longer what was opened."""

@@ -1,4 +1,4 @@
-"""A response that is known as a whole: its head and its body leave in one write.
+"""Responses of known length whose head is put together here: a small one that leaves in one write, one that others write.
 
 aiohttp's own response decides anew what was decided before (length, framing, type) and takes a fifth of the time of a small
 document for that. Only how such a response is written belongs here; what it says is decided by `reply`, and when it is sent
@@ -18,23 +18,55 @@ from aiohttp.http_writer import StreamWriter, _serialize_headers
 from multidict import CIMultiDict
 
 
-class Whole(web.StreamResponse):
-    """`headers` say everything but `Date` and `Connection` (RFC 9110 6.6.1, RFC 9112 9.3), and `Content-Length` is `body`'s."""
+class Headed(web.StreamResponse):
+    """A response that is written by whoever asks for its `head`, and then says that it is `ended`.
 
-    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    `headers` say everything but `Date` and `Connection` (RFC 9110 6.6.1, RFC 9112 9.3).
+    """
+
+    def __init__(self, status: int, headers: Mapping[str, str]) -> None:
         super().__init__(status=status)
         self._said = headers
-        self._whole = body
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Fix the head. Nothing is sent: `write_eof` does."""
-        if self._eof_sent or self._payload_writer is not None:
-            return self._payload_writer
-        if self._keep_alive is None:
-            self._keep_alive = request.keep_alive
-        self._req = request
-        self._payload_writer = request._payload_writer
+        """Nothing is sent."""
+        self._begin(request)
         return self._payload_writer
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing is left to send."""
+
+    def head(self, request: web.BaseRequest) -> bytes:
+        """The head in full. Raises `ValueError` for what could begin another line (CR, LF, NUL)."""
+        self._begin(request)
+        version = request.version
+        fields = {**self._said, "Date": rfc822_formatted_time()}
+        if "Connection" not in fields:
+            if self._keep_alive and version == HttpVersion10:
+                fields["Connection"] = "keep-alive"
+            elif not self._keep_alive and version != HttpVersion10:
+                fields["Connection"] = "close"
+        line = f"HTTP/{version.major}.{version.minor} {self._status} {self._reason}"
+        return _serialize_headers(line, cast("CIMultiDict[str]", fields))
+
+    def ended(self) -> None:
+        """All of it was sent."""
+        self._eof_sent = True
+
+    def _begin(self, request: web.BaseRequest) -> None:
+        if self._payload_writer is None:
+            if self._keep_alive is None:
+                self._keep_alive = request.keep_alive
+            self._req = request
+            self._payload_writer = request._payload_writer
+
+
+class Whole(Headed):
+    """A response whose head and `body` leave in one write."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        super().__init__(status, headers)
+        self._whole = body
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Send head and body, and wait while the connection takes no more. Raises `ConnectionError` when it is gone."""
@@ -45,19 +77,7 @@ class Whole(web.StreamResponse):
         transport = writer.transport
         if transport is None or transport.is_closing():
             raise ClientConnectionResetError("Cannot write to closing transport")
-        whole = self._head(request) + self._whole
-        self._eof_sent = True
+        whole = self.head(request) + self._whole
+        self.ended()
         transport.write(whole)
         await writer.drain()
-
-    def _head(self, request: web.BaseRequest) -> bytes:
-        version = request.version
-        fields = {**self._said, "Date": rfc822_formatted_time()}
-        if "Connection" not in fields:
-            if self._keep_alive and version == HttpVersion10:
-                fields["Connection"] = "keep-alive"
-            elif not self._keep_alive and version != HttpVersion10:
-                fields["Connection"] = "close"
-        line = f"HTTP/{version.major}.{version.minor} {self._status} {self._reason}"
-        # Refuses what could begin another line (CR, LF, NUL).
-        return _serialize_headers(line, cast("CIMultiDict[str]", fields))

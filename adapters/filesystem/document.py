@@ -166,6 +166,18 @@ class OpenDocument(Handle):
             self._cached = False
             return None
 
+    def read_into(self, view: memoryview, offset: int) -> bool:
+        """Fill all of `view` when the page cache has the bytes; False when reading would wait for a disk."""
+        if not self._cached:
+            return False
+        try:
+            return os.preadv(self.fd, (view,), offset, os.RWF_NOWAIT) == len(view)
+        except BlockingIOError:
+            return False
+        except OSError:
+            self._cached = False
+            return False
+
     async def read(self, offset: int, length: int) -> bytes:
         """Exactly `length` bytes at `offset`. Raises `Changed` or `Corrupt` when the file ends early, `Unavailable`."""
         data = self.read_now(offset, length)

@@ -92,6 +92,13 @@ class OpenFile:
         view = self.glimpse(offset, length)
         return None if view is None else view.tobytes()
 
+    def read_into(self, view: memoryview, offset: int) -> bool:
+        """As `LocalFile` has it."""
+        found = self.glimpse(offset, len(view)) if len(view) <= MAX_CHUNK else None
+        if found is not None:
+            view[:] = found
+        return found is not None
+
     async def read(self, offset: int, length: int) -> bytes:
         """As `LocalFile` has it. Raises `Corrupt` when the file ends early, `Unavailable`."""
         data = self.read_now(offset, length)

@@ -253,6 +253,9 @@ class OpenFile:
         data = os.pread(self.fd, length, offset)
         return data if len(data) == length else None
 
+    def read_into(self, view: memoryview, offset: int) -> bool:
+        return os.preadv(self.fd, [view], offset) == len(view)
+
     async def read(self, offset: int, length: int) -> bytes:
         data = os.pread(self.fd, length, offset)
         if len(data) < length:

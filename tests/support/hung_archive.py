@@ -112,7 +112,7 @@ async def hanging(
 class Noticed:
     """What two other sources noticed of one that hung and came back in turns: p99 in ms, at rest and hung."""
 
-    kind: Kind
+    kind: Kind | Literal["none"]
     requests: int
     failed_elsewhere: int
     near: tuple[float, float]
@@ -127,16 +127,21 @@ class Noticed:
         )
 
 
-async def in_turns(kind: Kind, folder: Path, *, turns: int, seconds: float, rate: float = 100) -> Noticed:
+async def in_turns(
+    kind: Kind, folder: Path, *, turns: int, seconds: float, rate: float = 100, control: bool = False
+) -> Noticed:
     """The load of `hanging`, with the source at rest and hung for so many seconds each, `turns` times: what changes with the
-    machine changes for both alike. The first second of a turn, in which the change is found out, counts."""
+    machine changes for both alike. The first second of a turn, in which the change is found out, counts.
+
+    As a `control` it never hangs: what differs then is the machine's doing.
+    """
     spans: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
     async with AsyncExitStack() as stack:
         trouble, _gateway, load = await _read_once(stack, kind, folder, "1s")
         running = asyncio.ensure_future(_steady(load, trouble, rate, 2 * turns * seconds))
         for turn in range(2 * turns):
             hung = turn % 2 == 1
-            await asyncio.to_thread(trouble.hang if hung else trouble.resume)
+            await asyncio.to_thread(trouble.hang if hung and not control else trouble.resume)
             began = time.monotonic()
             await asyncio.sleep(seconds)
             spans[hung].append((began, time.monotonic()))
@@ -154,7 +159,7 @@ async def in_turns(kind: Kind, folder: Path, *, turns: int, seconds: float, rate
 
     others = [one for one in load.samples if one.source != "hung"]
     return Noticed(
-        kind,
+        "none" if control else kind,
         len(load.samples),
         sum(bool(one.code) for one in others),
         (over("near", False), over("near", True)),
@@ -246,7 +251,6 @@ def _configuration(folder: Path, trouble: Trouble, patience: str) -> dict[str, A
     here = {"adapter": "filesystem", "ids": ids, "options": {"root": str(folder / "documents")}}
     return {
         "cache": {"backend": "memory"},
-        "log": {"level": "warning"},
         "server": {"limits": {"drain": "3s", "keep_alive": "10m"}},
         "sources": {
             "hung": trouble.source | {"prefix": "h.", "limits": limits, "cache": False},

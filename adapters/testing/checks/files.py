@@ -40,6 +40,9 @@ async def the_file_holds_what_the_chunks_carry(harness: Harness) -> None:
                 raise Violation(f"`read({offset}, {length})` brought other bytes than the document has there")
             if file.read_now(offset, length) not in (None, due):
                 raise Violation(f"`read_now({offset}, {length})` brought neither None nor exactly those bytes")
+            view = memoryview(bytearray(length))
+            if file.read_into(view, offset) and view != due:
+                raise Violation(f"`read_into` said that it filled {length} bytes from {offset}, and they are others")
         if b"".join(await chunks_of(content)) != data:
             raise Violation("the chunks are not the document after the file was read: they share a position")
         file.check()
@@ -74,6 +77,8 @@ async def a_read_past_the_end_is_an_error(harness: Harness) -> None:
                 continue
             if got is not None:
                 raise Violation(f"`read_now({offset}, {length})` of {size} bytes returned {len(got)} bytes")
+            if content.file.read_into(memoryview(bytearray(length)), offset):
+                raise Violation(f"`read_into` filled {length} bytes from {offset} of {size} bytes")
 
 
 @check("F.4", cure="`fstat` the descriptor again: size, mtime, ctime, inode", needs=[FILE, MUTABLE, REPLACE])

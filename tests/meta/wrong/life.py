@@ -174,6 +174,17 @@ class FileWithShortReadNow(FolderAdapter):
     file = ShortReadNow
 
 
+class OptimisticReadInto(OpenFile):
+    def read_into(self, view: memoryview, offset: int) -> bool:
+        os.preadv(self.fd, [view], offset)
+        return True
+
+
+class FileThatSaysItFilledMore(FolderAdapter):
+    caught_by = "F.3"
+    file = OptimisticReadInto
+
+
 class RelativeOffsets(OpenFile):
     async def read(self, offset: int, length: int) -> bytes:
         return await super().read(offset + (self.span.start if self.span else 0), length)
