@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -23,7 +24,7 @@ from gateway.ids.sealed import Address, Place, Seal
 from tests.support.gateway import Gateway, serving
 from tests.support.samba import samba
 from tests.support.stalling_fuse import StallingMount
-from tests.support.steady_load import Load, Sample, p99
+from tests.support.steady_load import Load, Sample, apart, p99
 from tests.support.xds import fake_repository
 
 Kind = Literal["smb", "fuse", "soap"]
@@ -133,12 +134,15 @@ async def in_turns(
     """The load of `hanging`, with the source at rest and hung for so many seconds each, `turns` times: what changes with the
     machine changes for both alike. The first second of a turn, in which the change is found out, counts.
 
-    As a `control` it never hangs: what differs then is the machine's doing.
+    Requests come from a process of their own, and where there are two processors the gateway has the first to itself. As a
+    `control` nothing ever hangs: what differs then is the machine's doing.
     """
     spans: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
     async with AsyncExitStack() as stack:
-        trouble, _gateway, load = await _read_once(stack, kind, folder, "1s")
-        running = asyncio.ensure_future(_steady(load, trouble, rate, 2 * turns * seconds))
+        first, rest = _processors()
+        trouble, gateway, _load = await _read_once(stack, kind, folder, "1s", before=first)
+        rates = {"hung": rate, "near": rate / 2, "kept": rate / 2}
+        running = asyncio.ensure_future(apart(gateway, _ids(trouble), rates, 2 * turns * seconds, before=rest))
         for turn in range(2 * turns):
             hung = turn % 2 == 1
             await asyncio.to_thread(trouble.hang if hung and not control else trouble.resume)
@@ -146,32 +150,46 @@ async def in_turns(
             await asyncio.sleep(seconds)
             spans[hung].append((began, time.monotonic()))
         await asyncio.to_thread(trouble.resume)
-        await running
+        samples = await running
 
     def over(source: str, hung: bool) -> float:
         return p99(
             [
                 one
-                for one in load.samples
+                for one in samples
                 if one.source == source and any(start <= one.begun < stop for start, stop in spans[hung])
             ]
         )
 
-    others = [one for one in load.samples if one.source != "hung"]
+    others = [one for one in samples if one.source != "hung"]
     return Noticed(
         "none" if control else kind,
-        len(load.samples),
+        len(samples),
         sum(bool(one.code) for one in others),
         (over("near", False), over("near", True)),
         (over("kept", False), over("kept", True)),
     )
 
 
-async def _read_once(stack: AsyncExitStack, kind: Kind, folder: Path, patience: str) -> tuple[Trouble, Gateway, Load]:
-    """The archive that is going to hang, the gateway before it, and a load that has read every document once."""
+def _processors() -> tuple[Sequence[str], Sequence[str]]:
+    """Words that keep a command to the first processor, and to the second one."""
+    if len(os.sched_getaffinity(0)) < 2:
+        return (), ()
+    first, second, *_ = sorted(os.sched_getaffinity(0))
+    return ("taskset", "-c", str(first)), ("taskset", "-c", str(second))
+
+
+async def _read_once(
+    stack: AsyncExitStack, kind: Kind, folder: Path, patience: str, *, before: Sequence[str] = ()
+) -> tuple[Trouble, Gateway, Load]:
+    """The archive that is going to hang, the gateway before it, and a load that has read every document once.
+
+    `before` are words put before the gateway's command.
+    """
     trouble = await stack.enter_async_context(_TROUBLES[kind](folder))
     stack.callback(trouble.resume)
-    gateway = stack.enter_context(serving(_configuration(folder, trouble, patience), folder / "gateway"))
+    configuration = _configuration(folder, trouble, patience)
+    gateway = stack.enter_context(serving(configuration, folder / "gateway", before=before))
     load = Load(gateway)
     stack.push_async_callback(load.close)
     ids = _ids(trouble)

@@ -1,13 +1,21 @@
-"""Requests at a gateway that are begun every so often, whatever became of those before: whoever waits makes nobody wait."""
+"""Requests at a gateway that are begun every so often, whatever became of those before: whoever waits makes nobody wait.
+
+`apart` makes them in a process of its own (`python -m tests.support.steady_load`), so that what else a test has to do is not in
+the waiting times.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import json
 import random
 import statistics
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tests.support.cache_model.reading import Client
 from tests.support.gateway import Gateway
@@ -24,10 +32,18 @@ class Sample:
     code: str
 
 
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a gateway of another process listens."""
+
+    host: str
+    port: int
+
+
 class Load:
     """Requests at a gateway, each on a connection that nobody else uses meanwhile."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway | Address) -> None:
         self._gateway = gateway
         self._idle: list[Client] = []
         self.samples: list[Sample] = []
@@ -70,7 +86,39 @@ def _code(body: bytes) -> str:
     return "none" if at < 0 else body[at : at + 10].decode("ascii", "replace")
 
 
+async def apart(
+    gateway: Gateway,
+    ids: Mapping[str, Sequence[str]],
+    rates: Mapping[str, float],
+    seconds: float,
+    before: Sequence[str],
+) -> list[Sample]:
+    """What `Load.run` would have seen, from a process of its own; `before` are words put before its command."""
+    order = {"host": gateway.host, "port": gateway.port, "ids": ids, "rates": rates, "seconds": seconds}
+    process = await asyncio.create_subprocess_exec(
+        *before, sys.executable, "-m", __name__, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        told, _ = await process.communicate(json.dumps(order, default=list).encode())
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert process.returncode == 0
+    return [Sample(*one) for one in json.loads(told)]
+
+
+async def _ordered(order: dict[str, Any]) -> list[Sample]:
+    load = Load(Address(order["host"], order["port"]))
+    await load.run(order["ids"], order["rates"], order["seconds"])
+    await load.close()
+    return load.samples
+
+
 def p99(samples: Sequence[Sample]) -> float:
     """The 99th of a hundred waiting times, in milliseconds; 0 for fewer than two."""
     times = [one.took * 1000 for one in samples]
     return statistics.quantiles(times, n=100)[98] if len(times) > 1 else 0.0
+
+
+if __name__ == "__main__":
+    print(json.dumps([dataclasses.astuple(one) for one in asyncio.run(_ordered(json.load(sys.stdin)))]))
