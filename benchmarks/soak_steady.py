@@ -1,10 +1,10 @@
 """Half of what the gateway can do, for an hour: `python -m benchmarks.soak_steady`.
 
-The whole stack (signed tokens, durable audit, a cache in memory that is too small for its documents) first shows what it can
-answer in ten seconds; then half as many requests a second are sent at their times, whatever became of those before: whole
-documents of 10 KiB to 4 MiB, FHIR JSON and XML, ranges, HEAD, 304 and ids that do not exist. Every answer is compared with the
-document. Prints memory, threads, descriptors and waiting times minute by minute, and what the last third has over the second:
-the first third fills caches and pools. Exit status 1 when an answer was wrong or one of `LIMITS` is broken.
+The whole stack (signed tokens, durable audit, a cache in memory that is too small for its documents) first shows how much of a
+processor a request takes; then as many requests a second as take half of one are sent at their times, whatever became of those
+before: whole documents of 10 KiB to 4 MiB, FHIR JSON and XML, ranges, HEAD, 304 and ids that do not exist. Every answer is
+compared with the document. Prints memory, threads, descriptors and waiting times minute by minute, and what the last third has
+over the second: the first third fills caches and pools. Exit status 1 when an answer was wrong or one of `LIMITS` is broken.
 """
 
 from __future__ import annotations
@@ -20,14 +20,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
 
-from benchmarks.clients import many
 from benchmarks.machine import memory
-from benchmarks.rig import KIB, MIB, Contender, Rig, binary
+from benchmarks.rig import KIB, MIB, Contender, Rig
 from benchmarks.security import tokens
 
 SIZES = {"a": 10 * KIB, "b": 60 * KIB, "c": 300 * KIB, "d": 4 * MIB}
@@ -141,6 +140,24 @@ def sizes(pid: int) -> tuple[float, int, int]:
     )
 
 
+async def cost(load: Load, ours: Contender, seconds: float = 10.0) -> float:
+    """Seconds of processor time that a request of the mix takes."""
+    answered = 0
+    connector = aiohttp.TCPConnector(limit=16)
+    async with aiohttp.ClientSession(headers={"Authorization": load.authorization}, connector=connector) as session:
+
+        async def asking() -> None:
+            nonlocal answered
+            while time.perf_counter() < end:
+                await load.one(session)
+                answered += 1
+
+        end, before = time.perf_counter() + seconds, ours.processor_seconds()
+        await asyncio.gather(*(asking() for _ in range(16)))
+    spent: float = ours.processor_seconds() - before
+    return spent / answered
+
+
 async def steady(load: Load, pid: int, *, rate: float, minutes: int, seconds: float) -> tuple[list[Minute], list[str]]:
     """`minutes` intervals of so many seconds, and what was wrong in them."""
     seen: list[Minute] = []
@@ -195,7 +212,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks/soak_steady.py", description=__doc__.split("\n")[0])
     parser.add_argument("--minutes", type=int, default=60)
     parser.add_argument("--seconds", type=float, default=60, help="of a minute, to try it out (default 60)")
-    parser.add_argument("--rate", type=float, help="requests a second (default: half of what it can do)")
+    parser.add_argument("--rate", type=float, help="requests a second (default: what takes half of a processor)")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="soak-steady-") as directory:
         rig = Rig(Path(directory), pin=False)
@@ -206,18 +223,15 @@ def main() -> int:
         }
         for id, data in documents.items():
             (rig.archive / f"{id}.pdf").write_bytes(data)
-        document = rig.document(10 * KIB)
         with gateway(rig) as (ours, authorization):
-            url = f"http://127.0.0.1:{ours.port}"
-            asked = replace(binary(ours, document), authorization=authorization)
-            most = many(asked, connections=32, seconds=10)
-            rate = given.rate or most.responses / most.seconds / 2
-            print(
-                f"{most.responses / most.seconds:.0f} requests/s of 10 KiB are the most; {rate:.0f} are sent",
-                flush=True,
-            )
-            load = Load(url, authorization, documents, random.Random(1))
+            load = Load(f"http://127.0.0.1:{ours.port}", authorization, documents, random.Random(1))
+            each = asyncio.run(cost(load, ours))
+            rate = given.rate or 0.5 / each
+            print(f"{each * 1e6:.0f} us of processor for a request; {rate:.0f} are sent a second", flush=True)
+            before = ours.processor_seconds()
             seen, wrong = asyncio.run(steady(load, ours.pid, rate=rate, minutes=given.minutes, seconds=given.seconds))
+            used = (ours.processor_seconds() - before) / (given.minutes * given.seconds)
+    print(f"{used:.0%} of a processor")
     total = sum(len(one.waits) for one in seen)
     grown = growth(seen)
     print(f"{total} answers, {len(wrong)} wrong; the last third over the second: {grown}")

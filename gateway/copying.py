@@ -24,7 +24,10 @@ PIECE = 256 * 1024
 """Bytes copied at a time: what is read is still in the processor's cache when it is written."""
 
 ENCODED_PIECE = 96 * 1024
-"""Bytes encoded at a time, a multiple of 3. A reader that stalls holds their text, 128 KiB."""
+"""Bytes encoded at a time, a multiple of 3."""
+
+FETCHED = 768 * 1024
+"""Bytes that a thread reads at a time where the page cache has none, a multiple of 3."""
 
 Bytes = bytes | memoryview
 
@@ -88,9 +91,14 @@ class Copying:
     async def fetch(self, position: int) -> None:
         """Wait for what follows `position`; `at` has it then. Raises what reading from an archive raises."""
         middle = max(0, position - len(self._before))
-        offset, count = self._span(middle)
+        offset, count = self._span(middle, FETCHED)
         data = await self._document.read_part(offset, count)
         self._keep(middle, offset + count, data)
+
+    def let_go(self) -> None:
+        """The reader has to be waited for: hold nothing meanwhile but what is in the buffer for all."""
+        if isinstance(self._kept, bytes):
+            self._kept = b""
 
     def _piece(self, middle: int) -> Bytes | None:
         held = middle - self._at
@@ -98,7 +106,7 @@ class Copying:
             return memoryview(self._kept)[held:]
         file = self._document.content.file
         assert file is not None
-        offset, count = self._span(middle)
+        offset, count = self._span(middle, ENCODED_PIECE if self._encoded else PIECE)
         view = _buffer.view[:count]
         _buffer.holder, self._kept = self, b""
         if not file.read_into(view, offset):
@@ -106,10 +114,10 @@ class Copying:
         self._keep(middle, offset + count, view)
         return memoryview(self._kept)[middle - self._at :]
 
-    def _span(self, middle: int) -> tuple[int, int]:
+    def _span(self, middle: int, most: int) -> tuple[int, int]:
         """From where in the file how much is read for what follows `middle`."""
         offset = self._start + (middle // 4 * 3 if self._encoded else middle)
-        return offset, min(ENCODED_PIECE if self._encoded else PIECE, self._stop - offset)
+        return offset, min(most, self._stop - offset)
 
     def _keep(self, middle: int, stop: int, data: Bytes) -> None:
         if stop == self._stop:

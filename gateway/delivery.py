@@ -164,6 +164,8 @@ class Delivery:
                     taken = outlet.write(parts)
                     position += taken
                     if taken < sum(map(len, parts)):
+                        del parts
+                        body.let_go()
                         await self._pacing.taken(request, outlet.writable(), document.place)
                         yielded = position
                     elif position - yielded >= FAIR:

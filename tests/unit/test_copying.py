@@ -76,6 +76,7 @@ def test_two_readers_get_their_own_document_however_much_each_takes(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(copying, "PIECE", 16)
         patch.setattr(copying, "ENCODED_PIECE", 12)
+        patch.setattr(copying, "FETCHED", 24)
         letters = Letter(DATA[:size], cached), Letter(DATA[100 : 100 + size][::-1], cached)
         bodies = [body_of(letter, before=b"head", after=b"end", encoded=encoded) for letter in letters]
         got = [b"", b""]
@@ -87,6 +88,8 @@ def test_two_readers_get_their_own_document_however_much_each_takes(
                 most = taken[number % len(taken)] if number < 500 else 40
                 if len(got[turn]) < bodies[turn].length:
                     got[turn] += await step(bodies[turn], len(got[turn]), most)
+                    if most % 3 == 0:
+                        bodies[turn].let_go()
                 number += 1
 
         asyncio.run(read())
@@ -105,6 +108,15 @@ async def test_nothing_is_read_again_for_a_reader_that_nobody_came_between() -> 
     assert body_of(Letter(DATA[::-1])).at(0)
     assert b"".join(body.at(10) or ()) == (b"head " + DATA)[10:]
     assert letter.reads == 2
+
+
+async def test_nothing_is_held_for_a_reader_that_is_waited_for() -> None:
+    for body in (body_of(Letter(bytes(1 << 20)), encoded=True), body_of(Letter(bytes(1 << 20), [False]))):
+        await step(body, 0, 10)
+        assert isinstance(body._kept, bytes)
+        assert len(body._kept) > 100_000
+        body.let_go()
+        assert not body._kept
 
 
 @pytest.mark.parametrize("encoded", [False, True], ids=["native", "text"])
