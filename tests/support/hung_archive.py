@@ -11,8 +11,10 @@ import asyncio
 import contextlib
 import os
 import random
+import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,11 +136,13 @@ async def in_turns(
     """The load of `hanging`, with the source at rest and hung for so many seconds each, `turns` times: what changes with the
     machine changes for both alike. The first second of a turn, in which the change is found out, counts.
 
-    Requests come from a process of their own, and where there are two processors the gateway has the first to itself. As a
-    `control` nothing ever hangs: what differs then is the machine's doing.
+    Requests come from a process of their own, and where there are two processors the gateway has the first to itself. Both are
+    kept awake: a processor that sleeps between requests answers the later the less it has to do, and a hung archive leaves less
+    to do. As a `control` nothing ever hangs: what differs then is the machine's doing.
     """
     spans: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
     async with AsyncExitStack() as stack:
+        stack.enter_context(_awake())
         first, rest = _processors()
         trouble, gateway, _load = await _read_once(stack, kind, folder, "1s", before=first)
         rates = {"hung": rate, "near": rate / 2, "kept": rate / 2}
@@ -169,6 +173,22 @@ async def in_turns(
         (over("near", False), over("near", True)),
         (over("kept", False), over("kept", True)),
     )
+
+
+@contextlib.contextmanager
+def _awake() -> Iterator[None]:
+    """Keep every processor from sleeping, by work that gives way to all other (sched(7), SCHED_IDLE)."""
+    idly = "import os; os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0)); os.sched_setaffinity(0, {%d})"
+    running = [
+        subprocess.Popen([sys.executable, "-c", f"{idly % number}\nwhile True: pass"])
+        for number in os.sched_getaffinity(0)
+    ]
+    try:
+        yield
+    finally:
+        for one in running:
+            one.kill()
+            one.wait()
 
 
 def _processors() -> tuple[Sequence[str], Sequence[str]]:

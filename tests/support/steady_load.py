@@ -58,13 +58,13 @@ class Load:
 
     async def _paced(self, source: str, ids: Sequence[str], rate: float, seconds: float) -> None:
         dice, asking = random.Random(source), set[asyncio.Task[None]]()
-        began, number = time.monotonic(), 0
-        while (due := began + number / rate) < began + seconds:
+        due = began = time.monotonic()
+        # As readers come who know nothing of each other: evenly spaced, those of two sources would meet every time or never.
+        while (due := due + dice.expovariate(rate)) < began + seconds:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             task = asyncio.ensure_future(self.ask(source, dice.choice(ids)))
             asking.add(task)
             task.add_done_callback(asking.discard)
-            number += 1
         await asyncio.gather(*asking)
 
     async def ask(self, source: str, id: str) -> None:
