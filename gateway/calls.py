@@ -194,11 +194,11 @@ class Call:
             "status": self.status,
             "outcome": self.outcome,
             "bytes": self.sent,
-            "duration_ms": round(self.duration * 1000, 3),
+            "duration_ms": int(self.duration * 1e6) / 1000,
         }
         first_byte = self.first_byte
         if first_byte is not None:
-            line["first_byte_ms"] = round(first_byte * 1000, 3)
+            line["first_byte_ms"] = int(first_byte * 1e6) / 1000
         if self.trace_id is not None:
             line["trace_id"] = self.trace_id
         if interaction.version is not None:

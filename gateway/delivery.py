@@ -82,7 +82,9 @@ class Delivery:
         if reply.envelope is not None and not reply.envelope.carries_content:
             body = reply.envelope.prefix + reply.envelope.suffix
             return web.Response(status=reply.status, headers=reply.headers, body=body), len(body)
-        data = await in_time(document.small())
+        data = document.at_once()
+        if data is None:
+            data = await in_time(document.small())
         if data is not None:
             body = _small(data, reply)
             return Whole(reply.status, reply.headers, body), len(body)

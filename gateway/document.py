@@ -80,6 +80,10 @@ class Document(ABC):
     async def small(self) -> bytes | None:
         """All bytes of a document of at most `SMALL` bytes that is at hand, verified; None for any other."""
 
+    def at_once(self) -> bytes | None:
+        """What `small` gives, where there is nothing to wait for; None may also mean that there is. Raises as `small`."""
+        return None
+
     @abstractmethod
     def chunks(self, span: Span | None = None) -> AsyncGenerator[bytes, None]:
         """The bytes of the opened span, or of `span` within it; an error is raised, never a quiet end.
@@ -108,6 +112,15 @@ class DirectDocument(Document):
     def whole(self) -> bool:
         span = self.content.span
         return span.start == 0 and span.stop in (None, self.facts.size)
+
+    def at_once(self) -> bytes | None:
+        file, size = self.content.file, self.content.descriptor.size
+        if self.data is None and file is not None and size is not None and size <= SMALL:
+            data = file.read_now(0, size)
+            if data is not None:
+                self.check()
+                self.data = data
+        return self.data
 
     async def small(self) -> bytes | None:
         """All bytes of a local document of at most `SMALL` bytes, verified to be one version; None for any other."""

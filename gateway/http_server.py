@@ -56,7 +56,8 @@ class _Connection(RequestHandler):
         # connection may be here before anybody waits for them.
         waited_for = self._request_count == 0 if self._waiter is None else not self._waiter.done()
         if not waited_for:
-            self._in_time()
+            if self._late is not None:
+                self._in_time()
         elif self._late is None:
             self._late = self._loop.call_later(self.header_timeout, self.force_close)
 

@@ -37,10 +37,6 @@ from gateway.timeline import Tracing, stage
 
 VERSIONS = (HttpVersion11, HttpVersion10)
 
-ONE_MORE = ("Transfer-Encoding", "Upgrade")
-"""Fields after which a connection is not used again. Clients that offer HTTP/2 in the clear (`Upgrade: h2c`) are among those
-who send them: they are answered in HTTP/1.1 and connect anew."""
-
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
@@ -100,10 +96,13 @@ class Pipeline:
         handlers = epoch.handlers
         call = Call(request, handlers.bases, handlers.profile)
         call.standing = epoch.door.headers(request)
-        if self.draining or (not request.can_read_body and any(name in request.headers for name in ONE_MORE)):
-            # By one reading of these fields another request follows, by another one something else.
+        headers = request.headers
+        odd = "Transfer-Encoding" in headers or "Upgrade" in headers
+        if self.draining or (odd and not request.can_read_body):
+            # Clients that offer HTTP/2 in the clear (`Upgrade: h2c`) are among those who send them: they are answered in
+            # HTTP/1.1 and connect anew. By one reading of these fields another request follows, by another something else.
             _last_one(call, request.protocol)
-        deadline.limit(handlers.request_timeout, waits(request.headers.get("Prefer")))
+        deadline.limit(handlers.request_timeout, waits(headers.get("Prefer")))
         self._calls[call] = request.protocol
         epoch.enter()
         timeline = self._account.begin(request, call)

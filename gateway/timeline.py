@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -60,19 +61,24 @@ def traceparent() -> str | None:
     return None if timeline is None else timeline.traceparent
 
 
-class stage:  # read as a word of the code that it stands around
+def stage(name: str) -> AbstractContextManager[None]:
     """A context that is one stage of the request for which the running task works; nothing where there is no trace."""
+    timeline = current.get()
+    return _UNSEEN if timeline is None else _Stage(timeline, name)
 
+
+class _Stage:
     __slots__ = ("_began", "_name", "_timeline")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, timeline: Timeline, name: str) -> None:
+        self._timeline = timeline
         self._name = name
 
     def __enter__(self) -> None:
-        self._timeline = current.get()
-        if self._timeline is not None:
-            self._began = time.perf_counter()
+        self._began = time.perf_counter()
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if self._timeline is not None:
-            self._timeline.add(self._name, self._began, error)
+        self._timeline.add(self._name, self._began, error)
+
+
+_UNSEEN = nullcontext()

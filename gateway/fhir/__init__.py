@@ -20,6 +20,9 @@ class Version(Enum):
     STU3 = ("3.0.1", "3.0", "content")
     R4 = ("4.0.1", "4.0", "data")
 
+    # That of Enum is made from the name each time: a key of many tables on the way of every request.
+    __hash__ = object.__hash__
+
     def __init__(self, fhir_version: str, mime: str, content_element: str) -> None:
         self.fhir_version = fhir_version
         self.mime = mime

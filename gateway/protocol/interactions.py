@@ -28,6 +28,9 @@ class Kind(Enum):
     UNKNOWN_RESOURCE = "unknown-resource"
     UNKNOWN_PATH = "unknown-path"
 
+    # That of Enum is made from the name each time, for every request several times.
+    __hash__ = object.__hash__
+
 
 @dataclass(slots=True, eq=False)  # made for every request: a frozen one takes three times as long
 class Interaction:
