@@ -184,8 +184,13 @@ class Delivery:
         """Send what is left of `response`: all of a small one, nothing of one that `send` streamed. Raises `Aborted`."""
         written = 0
         try:
-            await response.prepare(request)
-            written = response.content_length or 0
+            if isinstance(response, Whole):
+                if response.sent(request):
+                    return
+                written = response.size
+            else:
+                await response.prepare(request)
+                written = response.content_length or 0
             await self._end(request, response)
         except BaseException as failure:
             raise _aborted(request, failure, 0, written) from failure

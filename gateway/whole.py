@@ -67,17 +67,20 @@ class Whole(Headed):
     def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         super().__init__(status, headers)
         self._whole = body
+        self.size = len(body)
+
+    def sent(self, request: web.BaseRequest) -> bool:
+        """Send head and body, if the connection is there. Whether that was all, and nobody has to wait for the reader."""
+        transport = request.transport
+        if transport is None or transport.is_closing():
+            return False
+        transport.write(self.head(request) + self._whole)
+        self.ended()
+        return not request.protocol.writing_paused
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Send head and body, and wait while the connection takes no more. Raises `ConnectionError` when it is gone."""
-        if self._eof_sent:
-            return
-        request, writer = self._req, cast(StreamWriter, self._payload_writer)
-        assert request is not None
-        transport = writer.transport
-        if transport is None or transport.is_closing():
+        """Wait while the connection takes no more of what was sent. Raises `ConnectionError` when nothing was."""
+        if not self._eof_sent:
             raise ClientConnectionResetError("Cannot write to closing transport")
-        whole = self.head(request) + self._whole
-        self.ended()
-        transport.write(whole)
-        await writer.drain()
+        if self._req is not None and self._req.protocol.writing_paused:
+            await cast(StreamWriter, self._payload_writer).drain()
