@@ -12,12 +12,13 @@ from adapters.contract import Descriptor, Span
 from gateway import media
 from gateway.cache import NOTHING, Hit, Key, Look
 from gateway.deadline import in_time
-from gateway.document import DirectDocument, Document, Facts, FilledDocument, StoredDocument
+from gateway.document import DirectDocument, Document, Facts
 from gateway.fill import Reader
 from gateway.opened import Opened
 from gateway.protocol import cache_status
 from gateway.routing import Location
 from gateway.shared import SharedReads
+from gateway.shared_document import FilledDocument, StoredDocument
 
 
 class _Context:

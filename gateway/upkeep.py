@@ -13,10 +13,10 @@ from typing import Any
 
 from adapters.errors import AdapterError
 from gateway.cache import Cache, Scope
-from gateway.document import FilledDocument
 from gateway.documents import Documents
 from gateway.fills import Fills
 from gateway.routing import Location, Router, Withdrawn
+from gateway.shared_document import FilledDocument
 
 
 class UnknownSource(Exception):
