@@ -27,7 +27,7 @@ from gateway.source import Source
 SMALL = 256 * 1024
 """Up to this size in bytes a document that is at hand is answered in one write."""
 
-PIECE = 192 * 1024
+PIECE = 96 * 1024
 """Bytes of a large local document that are held for a reader over TLS; a multiple of 3, so that base64 never carries."""
 
 

@@ -21,6 +21,9 @@ MAX_FIELD = 16_384
 
 MAX_FIELDS = 64
 
+TLS_WAITING = 64 * 1024
+"""Bytes that wait to be encrypted before an answer waits for its reader."""
+
 SWEEP = 1.0
 """Seconds between two looks for readers that have stopped."""
 
@@ -48,6 +51,9 @@ class _Connection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.carrier = transport
+        if transport.get_extra_info("sslcontext") is not None:
+            # uvloop's own limit for TLS is half a mebibyte, of each reader that has stopped.
+            cast(asyncio.WriteTransport, transport).set_write_buffer_limits(high=TLS_WAITING)
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from adapters.errors import Corrupt, Unavailable
 from adapters.filesystem import FilesystemAdapter
+from gateway.http_server import TLS_WAITING
 from gateway.listener import Allowance
 from gateway.security.certificates import load
 from gateway.security.door import Door
@@ -139,6 +140,19 @@ async def test_a_tls_reader_that_stalls_is_cut_off_and_others_are_served(
         assert stalled.ending in (Ending.RESET, Ending.TORN)
         assert script.open_now == 0
         assert {line["outcome"] for line in await at.lines(2)} == {"complete", "aborted"}
+
+
+async def test_little_is_encrypted_ahead_of_a_reader_that_stalls(authority: Authority, context: ssl.SSLContext) -> None:
+    archives = {"letters": scripted({"a": Script([CHUNK] * 800)})}
+    async with service(archives, tls=context) as at:
+        async with connect_tls(at.host, at.port, authority.client(), receive_buffer=4096) as stalled:
+            await stalled.send(request("/R4/Binary/a"))
+            waiting = before = -1
+            while waiting != before or waiting <= 0:
+                await asyncio.sleep(0.1)
+                [connection] = at.pipeline._calls.values()
+                before, waiting = waiting, connection.transport.get_write_buffer_size()
+            assert waiting <= TLS_WAITING + len(CHUNK)
 
 
 async def test_a_slow_tls_reader_that_keeps_reading_is_not_cut_off(
