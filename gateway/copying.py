@@ -10,8 +10,12 @@ a deadline: both are `delivery`'s.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import mmap
 import os
+import socket
+import sys
+import termios
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -19,6 +23,7 @@ from typing import Self
 from adapters.contract import Span
 from gateway.document import DirectDocument
 from gateway.fhir.binary import text
+from gateway.pacing import RESET
 
 PIECE = 256 * 1024
 """Bytes copied at a time: what is read is still in the processor's cache when it is written."""
@@ -28,6 +33,10 @@ ENCODED_PIECE = 96 * 1024
 
 FETCHED = 768 * 1024
 """Bytes that a thread reads at a time where the page cache has none, a multiple of 3."""
+
+HELD = 192 * 1024
+"""Bytes that it reads at a time for a reader that had to be waited for, and that are held then: to read them again would cost a
+thread each time. A multiple of 3."""
 
 Bytes = bytes | memoryview
 
@@ -52,7 +61,20 @@ class Copying:
     `encoded`: the part goes out as base64 text, and is all of the document.
     """
 
-    __slots__ = ("_after", "_at", "_before", "_document", "_encoded", "_kept", "_middle", "_start", "_stop", "length")
+    __slots__ = (
+        "_after",
+        "_ahead",
+        "_at",
+        "_before",
+        "_document",
+        "_encoded",
+        "_fetched",
+        "_kept",
+        "_middle",
+        "_start",
+        "_stop",
+        "length",
+    )
 
     def __init__(
         self, document: DirectDocument, span: Span, *, before: bytes, after: bytes = b"", encoded: bool = False
@@ -67,6 +89,9 @@ class Copying:
         self._kept: Bytes = b""
         self._at = 0
         """Where in the middle `_kept` begins."""
+        self._fetched = False
+        """Whether `_kept` was read by a thread."""
+        self._ahead = FETCHED
 
     def at(self, position: int) -> Sequence[Bytes] | None:
         """What follows `position`, in pieces that are good until the next await; None when it has to be waited for.
@@ -91,14 +116,18 @@ class Copying:
     async def fetch(self, position: int) -> None:
         """Wait for what follows `position`; `at` has it then. Raises what reading from an archive raises."""
         middle = max(0, position - len(self._before))
-        offset, count = self._span(middle, FETCHED)
+        offset, count = self._span(middle, self._ahead)
         data = await self._document.read_part(offset, count)
         self._keep(middle, offset + count, data)
+        self._fetched = True
 
     def let_go(self) -> None:
-        """The reader has to be waited for: hold nothing meanwhile but what is in the buffer for all."""
-        if isinstance(self._kept, bytes):
-            self._kept = b""
+        """The reader has to be waited for: hold nothing meanwhile that the page cache has, and little of what it has not."""
+        if not self._fetched:
+            if self._encoded:
+                self._kept = b""
+        elif self._ahead > HELD:
+            self._kept, self._ahead = b"", HELD
 
     def _piece(self, middle: int) -> Bytes | None:
         held = middle - self._at
@@ -123,6 +152,7 @@ class Copying:
         if stop == self._stop:
             self._document.check()
         self._kept, self._at = (text(data), middle // 4 * 4) if self._encoded else (data, middle)
+        self._fetched = False
 
 
 class Outlet:
@@ -133,26 +163,42 @@ class Outlet:
 
     __slots__ = ("_descriptor", "_transport")
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, descriptor: int) -> None:
+        """`descriptor` is the outlet's to close."""
         self._transport = transport
-        self._descriptor = -1
+        self._descriptor = descriptor
 
     @staticmethod
     def of(transport: asyncio.Transport | None) -> Outlet | None:
         """That of `transport`, None where bytes have to go through it."""
         if transport is None or transport.is_closing() or transport.get_write_buffer_size():
             return None
-        plain = transport.get_extra_info("sslcontext") is None
-        return Outlet(transport) if plain and transport.get_extra_info("socket") is not None else None
+        connection = transport.get_extra_info("socket")
+        if connection is None or transport.get_extra_info("sslcontext") is not None:
+            return None
+        try:
+            return Outlet(transport, os.dup(connection.fileno()))
+        except OSError:
+            # No descriptor is left (EMFILE): the transport needs none.
+            return None
 
     def __enter__(self) -> Self:
-        self._descriptor = os.dup(self._transport.get_extra_info("socket").fileno())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._descriptor)
+        descriptor, self._descriptor = self._descriptor, -1
+        try:
+            # Whoever still waits is told later that it is over: by then the number may be somebody else's.
+            asyncio.get_running_loop().remove_writer(descriptor)
+        finally:
+            os.close(descriptor)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the reader's side has not acknowledged, also when the transport is gone."""
+        return int.from_bytes(fcntl.ioctl(self._descriptor, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
     def write(self, parts: Sequence[Bytes]) -> int:
         """How many bytes the kernel took. Raises `ConnectionError` when the connection is over."""
@@ -171,7 +217,17 @@ class Outlet:
         try:
             await free
         finally:
-            loop.remove_writer(self._descriptor)
+            if self._descriptor >= 0:
+                loop.remove_writer(self._descriptor)
+
+    def reset(self) -> None:
+        """Let the connection end by a reset, also where its transport is gone: then this is the last to close it."""
+        connection = socket.socket(fileno=self._descriptor)
+        try:
+            if connection.family != socket.AF_UNIX:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        finally:
+            connection.detach()
 
 
 def _done(future: asyncio.Future[None]) -> None:

@@ -148,37 +148,44 @@ class Delivery:
     ) -> tuple[web.StreamResponse, int]:
         """A local file, written past the transport: nothing of it is held while its reader is waited for."""
         response = Headed(reply.status, reply.headers)
-        head = response.head(request)
-        body = _copying(document, reply, head)
-        if body.length - len(head) != reply.length:
-            raise Corrupt("the body has another length than was announced")
-        if body.at(0) is None:
-            await in_time(body.fetch(0))
-        sending()
-        position = yielded = 0
         with outlet:
-            try:
-                while position < body.length:
-                    parts = body.at(position)
-                    if parts is None:
-                        await body.fetch(position)
-                        continue
-                    taken = outlet.write(parts)
-                    position += taken
-                    if taken < sum(map(len, parts)):
-                        del parts
-                        body.let_go()
-                        await self._pacing.taken(request, outlet.writable(), document.place)
-                        yielded = position
-                    elif position - yielded >= FAIR:
-                        await asyncio.sleep(0)
-                        yielded = position
-            except BaseException as error:
-                failure = ReaderGone() if isinstance(error, ConnectionError) else error
-                written = max(0, position - len(head))
-                raise _aborted(request, failure, 0 if request.transport else written, written) from failure
+            head = response.head(request)
+            body = _copying(document, reply, head)
+            if body.length - len(head) != reply.length:
+                raise Corrupt("the body has another length than was announced")
+            if body.at(0) is None:
+                await in_time(body.fetch(0))
+            sending()
+            await self._copied(request, body, outlet, len(head), document.place)
         response.ended()
-        return response, position - len(head)
+        return response, body.length - len(head)
+
+    async def _copied(
+        self, request: web.BaseRequest, body: Copying, outlet: Outlet, head: int, place: Place | None
+    ) -> None:
+        """Write all of `body`, which begins with `head` bytes of the head. Raises `Aborted`."""
+        position = yielded = 0
+        try:
+            while position < body.length:
+                parts = body.at(position)
+                if parts is None:
+                    await body.fetch(position)
+                    continue
+                taken = outlet.write(parts)
+                position += taken
+                if taken < sum(map(len, parts)):
+                    del parts
+                    body.let_go()
+                    await self._pacing.taken(request, outlet.writable(), place)
+                    yielded = position
+                elif position - yielded >= FAIR:
+                    await asyncio.sleep(0)
+                    yielded = position
+        except BaseException as error:
+            failure = ReaderGone() if isinstance(error, ConnectionError) else error
+            sent = max(0, position - head - outlet.unsent)
+            outlet.reset()
+            raise _aborted(request, failure, sent, sent) from failure
 
     async def finish(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
         """Send what is left of `response`: all of a small one, nothing of one that `send` streamed. Raises `Aborted`."""
@@ -187,7 +194,7 @@ class Delivery:
             if isinstance(response, Whole):
                 if response.sent(request):
                     return
-                written = response.size
+                written = response.written
             else:
                 await response.prepare(request)
                 written = response.content_length or 0

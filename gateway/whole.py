@@ -67,7 +67,8 @@ class Whole(Headed):
     def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         super().__init__(status, headers)
         self._whole = body
-        self.size = len(body)
+        self.written = 0
+        """Bytes of the body that were handed over."""
 
     def sent(self, request: web.BaseRequest) -> bool:
         """Send head and body, if the connection is there. Whether that was all, and nobody has to wait for the reader."""
@@ -76,6 +77,7 @@ class Whole(Headed):
             return False
         transport.write(self.head(request) + self._whole)
         self.ended()
+        self.written = len(self._whole)
         return not request.protocol.writing_paused
 
     async def write_eof(self, data: bytes = b"") -> None:

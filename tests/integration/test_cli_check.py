@@ -61,10 +61,15 @@ def open_to_all() -> Iterator[Path]:
         yield root
 
 
+LISTENERS = ("server", "admin")
+"""On ports that nobody else has."""
+
+
 def template(root: Path, *more: str) -> Path:
     config = root.parent / "gateway.yaml"
     source = f'{{adapter: filesystem, ids: {{scheme: template, pattern: "{{id}}.pdf"}}, options: {{root: {root}}}}}'
-    config.write_text("\n".join(["auth: {mode: none}", "sources:", f"  letters: {source}", *more]) + "\n")
+    free = [f"{name}: {{port: 0}}" for name in LISTENERS if not any(line.startswith(f"{name}:") for line in more)]
+    config.write_text("\n".join(["auth: {mode: none}", *free, "sources:", f"  letters: {source}", *more]) + "\n")
     return config
 
 
@@ -72,7 +77,8 @@ def manifest(root: Path, text: str) -> Path:
     (root.parent / "index.csv").write_text(text, encoding="utf-8")
     config = root.parent / "gateway.yaml"
     source = f"{{adapter: filesystem, ids: {{scheme: manifest, file: index.csv}}, options: {{root: {root}}}}}"
-    config.write_text(f"auth: {{mode: none}}\nsources:\n  letters: {source}\n")
+    free = "\n".join(f"{name}: {{port: 0}}" for name in LISTENERS)
+    config.write_text(f"auth: {{mode: none}}\n{free}\nsources:\n  letters: {source}\n")
     return config
 
 

@@ -286,6 +286,8 @@ async def test_a_serving_process_loads_what_it_needs_when_it_needs_it(tmp_path: 
             assert (await ask(gateway.port, f"/R4/Binary/{CANARY}-letter{query}")).status == 200
         assert imported(gateway) == set(), "neither the start nor a read needs any of them"
         assert (await ask(gateway.port, "/R4/Binary/none")).status == 404
+        assert imported(gateway) == set(), "nor does a refusal, for which nobody has time while an archive hangs"
+        assert (await ask(gateway.port, "/R4/Binary/none?_format=xml")).status == 404
         assert imported(gateway) == {"fhir.resources.", "lxml."}
         gateway.server.signal(signal.SIGINT)
         assert await asyncio.to_thread(gateway.server.popen.wait, 10) == 0

@@ -5,11 +5,18 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import errno
+import os
 import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import uvloop
+from aiohttp import HttpVersion11, web
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,9 +24,18 @@ from adapters.contract import Span
 from adapters.errors import Changed
 from gateway import copying
 from gateway.copying import Copying, Outlet
+from gateway.delivery import Aborted, Delivery
 from gateway.document import DirectDocument
+from gateway.pacing import Pacing
+from gateway.whole import Whole
 
 DATA = bytes(range(256)) * 3
+
+
+@pytest.fixture(scope="module", autouse=True)
+def pipe_of_uvloop() -> None:
+    """uvloop opens a pipe for the process when its first loop is made, and keeps it."""
+    uvloop.new_event_loop().close()
 
 
 class Letter:
@@ -29,6 +45,7 @@ class Letter:
         self.data = data
         self.cached = cached or [True]
         self.reads = 0
+        self.fetched = 0
         self.checks = 0
         self.changed = False
         self.content = SimpleNamespace(file=self)
@@ -40,6 +57,7 @@ class Letter:
         return found
 
     async def read_part(self, offset: int, length: int) -> bytes:
+        self.fetched += length
         return self.data[offset : offset + length]
 
     def check(self) -> None:
@@ -120,6 +138,17 @@ async def test_nothing_is_held_for_a_reader_that_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize("encoded", [False, True], ids=["native", "text"])
+async def test_a_slow_reader_does_not_have_a_thread_read_everything_many_times(encoded: bool) -> None:
+    letter = Letter(bytes(4 << 20), [False])
+    body, position = body_of(letter, encoded=encoded), 0
+    while position < body.length:
+        position += len(await step(body, position, 32_768))
+        body.let_go()
+        assert len(body._kept) <= 262_144
+    assert letter.fetched < 1.3 * len(letter.data)
+
+
+@pytest.mark.parametrize("encoded", [False, True], ids=["native", "text"])
 async def test_the_last_bytes_are_kept_back_from_a_file_that_changed(encoded: bool) -> None:
     letter = Letter(DATA)
     letter.changed = True
@@ -182,3 +211,89 @@ async def test_a_connection_with_something_to_send_has_no_outlet() -> None:
             transport.closing = True
             with pytest.raises(ConnectionError):
                 outlet.write([b"d"])
+
+
+@asynccontextmanager
+async def connected() -> AsyncIterator[tuple[asyncio.Transport, socket.socket]]:
+    """The transport of an accepted connection, and the socket of its reader."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        reader = socket.create_connection(server.getsockname())
+        accepted, _ = server.accept()
+    with reader:
+        reader.setblocking(False)
+        transport, _ = await asyncio.get_running_loop().connect_accepted_socket(asyncio.Protocol, accepted)
+        yield transport, reader
+        transport.abort()
+
+
+async def waited_for(transport: asyncio.Transport, seen: list[int]) -> None:
+    """A body whose reader has stopped; `seen` gets its descriptor."""
+    outlet = Outlet.of(transport)
+    assert outlet is not None
+    with outlet:
+        seen.append(outlet._descriptor)
+        while outlet.write([bytes(65536)]):
+            pass
+        await Pacing(3.0).taken(cast(Any, SimpleNamespace(transport=transport)), outlet.writable())
+
+
+async def one_after_the_other() -> bool:
+    """Whether a reader is served that gets the descriptor of one that left in the same turn of the loop."""
+    async with connected() as (left, _), connected() as (next, reader):
+        gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        seen: list[int] = []
+
+        async def following() -> None:
+            await gate
+            await waited_for(next, seen)
+
+        first, second = asyncio.ensure_future(waited_for(left, seen)), asyncio.ensure_future(following())
+        await asyncio.sleep(0.05)
+        first.cancel()
+        gate.set_result(None)
+        await asyncio.sleep(0.05)
+        assert seen[0] == seen[1], "the very number that was given back"
+        ends = time.monotonic() + 1.0
+        while not second.done() and time.monotonic() < ends:
+            with contextlib.suppress(BlockingIOError):
+                reader.recv(1 << 20)
+            await asyncio.sleep(0.005)
+        woke = second.done()
+        second.cancel()
+        await asyncio.gather(first, second, return_exceptions=True)
+        return woke
+
+
+@pytest.mark.blocking_allowed
+@pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_a_reader_that_leaves_takes_nothing_away_from_the_next_one(
+    factory: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    with asyncio.Runner(loop_factory=factory) as runner:
+        assert runner.run(one_after_the_other())
+
+
+async def test_without_a_descriptor_the_transport_has_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(_descriptor: int) -> int:
+        raise OSError(errno.EMFILE, "none left")
+
+    async with connected() as (transport, _):
+        monkeypatch.setattr(os, "dup", none_left)
+        assert Outlet.of(transport) is None
+
+
+async def test_a_small_answer_that_could_not_be_sent_was_not_read_by_anybody() -> None:
+    class Request:
+        version, keep_alive, protocol = HttpVersion11, True, SimpleNamespace(writing_paused=False)
+        transport: asyncio.Transport
+        _payload_writer = SimpleNamespace(transport=None)
+
+    async with connected() as (transport, _):
+        request = Request()
+        request.transport = transport
+        transport.close()
+        with pytest.raises(Aborted) as aborted:
+            await Delivery(cast(Any, None), reader_timeout=1.0).finish(
+                cast(web.BaseRequest, request), Whole(200, {"Content-Length": "5"}, b"abcde")
+            )
+        assert aborted.value.sent == 0

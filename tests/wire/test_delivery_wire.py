@@ -102,6 +102,22 @@ async def test_head_is_followed_by_the_next_answer_and_no_body() -> None:
         assert whole.body == CHUNK * 2
 
 
+@pytest.mark.parametrize("form", FORMS)
+async def test_a_reader_that_half_closes_and_stops_gets_no_good_end(tmp_path: Path, form: str) -> None:
+    (tmp_path / "a").write_bytes(CHUNK * 256)
+    async with service({"letters": folder(tmp_path)}) as at:
+        async with connect(at.host, at.port, receive_buffer=4096) as connection:
+            await connection.send(request(f"/R4/Binary/a{FORMS[form]}", version="1.0"))
+            await asyncio.sleep(0.2)
+            connection.finish()
+            received = await connection.rest()
+        assert len(received) < len(CHUNK) * 256
+        assert connection.ending is Ending.RESET
+        (line,) = await at.lines()
+        assert line["outcome"] == "aborted"
+        assert line["bytes"] < len(CHUNK) * 256
+
+
 # --- HTTP/1.0 ------------------------------------------------------------------------------------------------------
 
 
