@@ -14,8 +14,8 @@ from tests.support.issuer import Issuer
 
 OPEN = "without authentication"
 
-LIFETIME = 3600
-"""Seconds that the token of a run is good for."""
+LIFETIME = 7200
+"""Seconds that the token of a run is good for: more than the longest soak takes."""
 
 
 def tokens(rig: Rig) -> tuple[dict[str, Any], str]:
