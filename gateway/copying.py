@@ -10,12 +10,9 @@ a deadline: both are `delivery`'s.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import mmap
 import os
 import socket
-import sys
-import termios
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -23,7 +20,7 @@ from typing import Self
 from adapters.contract import Span
 from gateway.document import DirectDocument
 from gateway.fhir.binary import text
-from gateway.pacing import RESET
+from gateway.pacing import ends_by_reset, queued
 
 PIECE = 256 * 1024
 """Bytes copied at a time: what is read is still in the processor's cache when it is written."""
@@ -198,7 +195,7 @@ class Outlet:
     @property
     def unsent(self) -> int:
         """Bytes that the reader's side has not acknowledged, also when the transport is gone."""
-        return int.from_bytes(fcntl.ioctl(self._descriptor, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        return queued(self._descriptor)
 
     def write(self, parts: Sequence[Bytes]) -> int:
         """How many bytes the kernel took. Raises `ConnectionError` when the connection is over."""
@@ -224,8 +221,7 @@ class Outlet:
         """Let the connection end by a reset, also where its transport is gone: then this is the last to close it."""
         connection = socket.socket(fileno=self._descriptor)
         try:
-            if connection.family != socket.AF_UNIX:
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            ends_by_reset(connection)
         finally:
             connection.detach()
 

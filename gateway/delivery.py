@@ -192,7 +192,7 @@ class Delivery:
         written = 0
         try:
             if isinstance(response, Whole):
-                if response.sent(request):
+                if response.send(request):
                     return
                 written = response.written
             else:

@@ -113,29 +113,20 @@ class DirectDocument(Document):
     def at_once(self) -> bytes | None:
         file, size = self.content.file, self.content.descriptor.size
         if self.data is None and file is not None and size is not None and size <= SMALL:
-            data = file.read_now(0, size)
-            if data is not None:
-                self.check()
-                self.data = data
+            self._verified(file.read_now(0, size))
         return self.data
 
     async def small(self) -> bytes | None:
         """All bytes of a local document of at most `SMALL` bytes, verified to be one version; None for any other."""
         file, size = self.content.file, self.content.descriptor.size
-        if file is None or size is None or size > SMALL:
-            return None
-        return await self.read_small()
+        if self.at_once() is None and file is not None and size is not None and size <= SMALL:
+            self._verified(await read_file(file, 0, size, source=self.source))
+        return self.data
 
-    async def read_small(self) -> bytes:
-        """All bytes of a local document of at most `SMALL` bytes, verified to be one version."""
-        if self.data is None:
-            file, size = self.content.file, self.content.descriptor.size
-            assert file is not None
-            assert size is not None
-            data = await read_file(file, 0, size, source=self.source) if size else b""
+    def _verified(self, data: bytes | None) -> None:
+        if data is not None:
             self.check()
             self.data = data
-        return self.data
 
     @property
     def at_hand(self) -> bool:
@@ -159,8 +150,9 @@ class DirectDocument(Document):
         """The first bytes, for telling the type; they are not lost to `chunks`."""
         file, size = self.content.file, self.content.descriptor.size
         if file is not None and size is not None:
-            if size <= SMALL:
-                return (await self.read_small())[:HEAD_BYTES]
+            whole = await self.small()
+            if whole is not None:
+                return whole[:HEAD_BYTES]
             return await read_file(file, 0, HEAD_BYTES, source=self.source)
         if self._first is None:
             self._first = await beginning(self.content.chunks)

@@ -186,10 +186,13 @@ def acknowledged_on(transport: asyncio.BaseTransport) -> int:
 
 def unsent_on(transport: asyncio.BaseTransport) -> int:
     """Bytes that the reader's side has not acknowledged: what waits here, and in the kernel."""
-    connection = transport.get_extra_info("socket")
-    waiting = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
     here = cast(asyncio.WriteTransport, transport).get_write_buffer_size()
-    return int.from_bytes(waiting, sys.byteorder) + here
+    return queued(transport.get_extra_info("socket").fileno()) + here
+
+
+def queued(descriptor: int) -> int:
+    """Bytes in the kernel that the reader's side of this socket has not acknowledged."""
+    return int.from_bytes(fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
 def _tcp_state(descriptor: int) -> bytes:
@@ -203,6 +206,12 @@ def reset(transport: asyncio.BaseTransport | None) -> None:
     if transport is None:
         return
     connection = transport.get_extra_info("socket")
-    if connection is not None and connection.family != socket.AF_UNIX:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    if connection is not None:
+        ends_by_reset(connection)
     cast(asyncio.WriteTransport, transport).abort()
+
+
+def ends_by_reset(connection: socket.socket) -> None:
+    """Let whoever closes this connection last reset it."""
+    if connection.family != socket.AF_UNIX:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)

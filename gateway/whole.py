@@ -70,7 +70,7 @@ class Whole(Headed):
         self.written = 0
         """Bytes of the body that were handed over."""
 
-    def sent(self, request: web.BaseRequest) -> bool:
+    def send(self, request: web.BaseRequest) -> bool:
         """Send head and body, if the connection is there. Whether that was all, and nobody has to wait for the reader."""
         transport = request.transport
         if transport is None or transport.is_closing():

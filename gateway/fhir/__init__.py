@@ -1,7 +1,7 @@
 """FHIR as far as this gateway speaks it: two releases, one resource that carries documents, two small ones beside it.
 
-Here live the names of the releases. The resources themselves are in `outcome`, `capability` (small, through
-fhir.resources, loaded on first need) and `binary` (streamed, never as one object). Importing this package is cheap.
+Here live the names of the releases. The resources themselves are in `outcome`, `capability` (small, by fhir.resources,
+loaded on first need, but for outcomes in JSON) and `binary` (streamed, never as one object). Importing this package is cheap.
 """
 
 from __future__ import annotations

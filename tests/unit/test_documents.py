@@ -305,7 +305,7 @@ async def test_a_local_file_is_read_whole_and_in_parts(size: int, tmp_path: Path
         async with of.open(LETTER) as document:
             assert document.facts.size == size
             if size <= SMALL:
-                assert await document.read_small() == data
+                assert await document.small() == data
 
 
 async def test_a_small_file_that_changed_since_it_was_opened_is_not_given_out(tmp_path: Path) -> None:
@@ -315,7 +315,7 @@ async def test_a_small_file_that_changed_since_it_was_opened_is_not_given_out(tm
         async with of.open(Location("letters", "letter.txt", media_type="text/plain")) as document:
             path.write_bytes(b"after, and longer")
             with pytest.raises(Changed) as failed:
-                await document.read_small()
+                await document.small()
             assert failed.value.source == "letters"
             with pytest.raises(Changed):
                 document.check()
