@@ -138,6 +138,11 @@ class Run:
     def reads(self) -> int:
         return sum(one.truth.counts["reads"] for one in self.sources.values())
 
+    @property
+    def so_far(self) -> Counter[str]:
+        """What has happened, as its `Tally` will count it."""
+        return self._tally(0.0).counts
+
     def _tally(self, seconds: float) -> Tally:
         tally = Tally(Counter(self.counts), seconds=seconds)
         for one in self.sources.values():
