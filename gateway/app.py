@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from gateway import systemd
 from gateway.admin import Admin
+from gateway.allocation import keep_freed_memory
 from gateway.composing import Gateway, composed
 from gateway.draining import Ending, Traffic, drain, last_resort
 from gateway.entrance import (
@@ -234,6 +235,7 @@ def work(settings: Settings, seat: Seat) -> int:
 
 
 def _lived(telemetry: Telemetry, life: Callable[[], Coroutine[None, None, None]]) -> int:
+    keep_freed_memory()
     logging.getLogger("asyncio").addHandler(logging.NullHandler())
     logging.getLogger("aiohttp").addHandler(logging.NullHandler())
     try:
