@@ -75,17 +75,21 @@ async def _verified(content: Content, asked: Span, *, source: Source) -> AsyncGe
         raise _broken(Corrupt("the adapter answered another span than was asked"), source)
     async with aclosing(_pulled(content.chunks, source)) as chunks:
         async for chunk in chunks:
+            start, position = position, position + len(chunk)
+            if cut is None and given_stop is not None and position > given_stop:
+                raise _broken(Corrupt("the archive sent more than it announced"), source)
             if held:
                 yield held
-            start, position = position, position + len(chunk)
             if hasher is not None:
                 hasher.update(chunk)
             held = chunk if start >= asked.start else chunk[asked.start - start :]
             if cut is not None and position >= cut:
                 yield held[: len(held) - (position - cut)]
                 return
-            if given_stop is not None and position > given_stop:
-                raise _broken(Corrupt("the archive sent more than it announced"), source)
+            if given_stop is not None and position < given_stop and held:
+                # More must come, so this is not the piece that makes a document whole.
+                yield held
+                held = b""
     if cut is not None or (given_stop is not None and position < given_stop):
         raise _broken(Corrupt("the archive ended the document early"), source)
     if digest is not None and hasher is not None and hasher.digest() != digest.value:

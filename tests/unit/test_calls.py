@@ -152,7 +152,7 @@ OUTCOMES: list[tuple[str, str, dict[str, str], dict[str, Any]]] = [
         "/R4/Binary/cut",
         {},
         NATIVE
-        | {"status": 200, "outcome": "aborted", "code": "GW-END-001", "bytes": 1000, "reason": "the archive broke off"},
+        | {"status": 200, "outcome": "aborted", "code": "GW-END-001", "bytes": 2000, "reason": "the archive broke off"},
     ),
     ("GET", "/R4/Binary?patient=secret-id", {}, REFUSED | {"status": 405, "interaction": "search-type"}),
     ("DELETE", "/R4/Binary/whole", {}, REFUSED | {"status": 405, "method": "DELETE", "interaction": "write"}),
@@ -196,7 +196,7 @@ async def test_a_reader_that_leaves_is_an_info_with_what_it_got() -> None:
         (line,) = await at.lines()
         assert line.keys() <= KEYS
         assert (line["outcome"], line["code"], line["level"]) == ("aborted", errors.ENDED_BY_READER.code, "info")
-        assert (line["status"], line["bytes"]) == (200, 1000)
+        assert (line["status"], line["bytes"]) == (200, 2000)
 
 
 async def test_the_ids_of_a_request_are_in_every_answer() -> None:
