@@ -236,6 +236,8 @@ class Fill:
                     # Whoever waits gets ready meanwhile: then the first bytes find all of them waiting for nothing else.
                     await asyncio.sleep(0)
                 await self._accept(chunk)
+                if self.tethered:
+                    await self._room(len(chunk))
 
     def _open(self, descriptor: Descriptor) -> None:
         self._opened = True
@@ -252,7 +254,6 @@ class Fill:
         self.source.meter.filled += len(chunk)
         if self.tethered or not await self.held.spool(chunk):
             self._tether()
-            await self._room()
             self.held.pass_on(chunk)
         if not self.sniffed and self.held.size >= HEAD_BYTES:
             await self._sniff()
@@ -264,9 +265,12 @@ class Fill:
         self.held.tethered = True
         self.on_unjoinable(self)
 
-    async def _room(self) -> None:
-        """Wait until the slowest reader has all but a window's worth of what is there; when it is full, until half is free."""
-        if self.told and self.held.size - self._slowest() >= WINDOW:
+    async def _room(self, size: int) -> None:
+        """Wait until another piece of `size` bytes has its place in the window; when it has none, until half of it is free.
+
+        Before the archive is asked for that piece: what was asked for would have to be held somewhere.
+        """
+        if self.told and self.held.size - self._slowest() + size > WINDOW:
             # Not for each piece that is taken: to change between two tasks costs as much as to pass a piece on.
             self._resumes_at = self.held.size - WINDOW // 2
             while self._slowest() < self._resumes_at:

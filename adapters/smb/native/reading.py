@@ -17,13 +17,17 @@ from adapters.smb.failures import Lost, Refused
 from adapters.smb.native.connection import Connection, Request
 from adapters.smb.wire import CREDIT, READ, Header, charge, is_error, read, read_data
 
-PIECE = 192 << 10
-"""Bytes of one READ, a multiple of 3 so that base64 never carries. Larger ones cost memory and caches and gain nothing, near
-the server or far away."""
+PIECE = 300 << 10
+"""Bytes of one READ: whole pages, and a multiple of 3 so that base64 never carries. Each READ costs both ends a message and a
+wake-up, so smaller ones cost processor time; larger ones would cost memory for every reader that stalls."""
 
-BASE = 3 * PIECE
+LARGE_PIECE = 1020 << 10
+"""The same for a reader that may hold a great deal more than a piece, since it has shown that it drains what comes from far
+away: whole pages, just below the largest chunk that the contract allows."""
+
+BASE = 2 * PIECE
 """Bytes read ahead of every reader, and all that is read for one which stalls from the start. With the piece on its way to
-the reader and the one that the gateway holds back, that is about 1 MiB."""
+the reader and the one that the gateway holds back, that is less than 1.5 MiB."""
 
 GROWTH = 4
 """How many times as far a reader may be read ahead each time it has drained its window."""
@@ -95,6 +99,7 @@ class Reading:
         self._far = far
         self._window = BASE
         self._drained = 0
+        self._bounded = False
         self._full = False
         self._held = 0
         self._slots: deque[_Slot] = deque()
@@ -147,7 +152,7 @@ class Reading:
         """
         if self._full:
             self._shrink()
-        elif self._far and self._drained >= self._window < self._limit and self._held >= self._window:
+        elif self._far and self._bounded and self._drained >= self._window < self._limit:
             self._window += self._surplus.take(min(GROWTH * self._window, self._limit) - self._window)
             self._drained = 0
             self._ask_ahead()
@@ -165,8 +170,13 @@ class Reading:
             self._surplus.give(given)
 
     def _ask_ahead(self) -> None:
-        while self._next < self._stop and self._held < self._window and not self._closed:
-            length = min(PIECE, self._max_read, self._stop - self._next)
+        piece = min(PIECE if self._window < 2 * LARGE_PIECE else LARGE_PIECE, self._max_read)
+        self._bounded = False
+        while self._next < self._stop and not self._closed:
+            length = min(piece, self._stop - self._next)
+            if self._held and self._held + length > self._window:
+                self._bounded = True
+                break
             slot = _Slot(self._next, length)
             self._slots.append(slot)
             self._next += length
