@@ -109,7 +109,10 @@ class Sink:
 
 @contextlib.contextmanager
 def stalled(asked: Request, *, readers: int, first: int) -> Iterator[None]:
-    """Readers that have taken the `first` bytes of a document each and take no more. Raises `WrongAnswer`."""
+    """Readers that have taken the `first` bytes of a document each and take no more. Raises `WrongAnswer`.
+
+    They come one after the other, so that none joins another's read of a large document.
+    """
     request = f"GET {asked.target} HTTP/1.1\r\nHost: {LOOPBACK}:{asked.port}\r\nAccept: {asked.accept}\r\n\r\n"
     with contextlib.ExitStack() as stack:
         connections = [
@@ -117,7 +120,6 @@ def stalled(asked: Request, *, readers: int, first: int) -> Iterator[None]:
         ]
         for connection in connections:
             connection.sendall(request.encode())
-        for connection in connections:
             answer = b""
             while len(answer) < first:
                 piece = connection.recv(first - len(answer))

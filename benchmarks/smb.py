@@ -73,18 +73,23 @@ def small_documents(rig: Rig, plan: Plan) -> Result:
     return Result("smb-small", title, "ms", 2, figures, [Goal(0.35, at_least=False, peer="rclone")], cost)
 
 
-def stalled_readers(rig: Rig, plan: Plan) -> Result:
+def stalled_readers(representation: str) -> Scenario:
     """The memory that readers cost who stop reading: the gateway's peak above what it had before they came, for each."""
-    document, letter = rig.document(plan.medium), rig.document(10 * KIB)
-    with archive(rig, ENCRYPTED) as share, share.gateway() as ours:
-        verify(binary(ours, letter))
-        share.check_protection(clients=1)
-        each = stalled_bytes(ours, binary(ours, document), plan.stalled)
-        verify(binary(ours, letter))
-        ours.check()
-    title = f"share, encrypted, {size_text(document.size)}: memory for each of {plan.stalled} stalled readers"
-    figures = {"gateway": Spread((each / MIB,))}
-    return Result("smb-memory", title, "MiB", 2, figures, [Goal(1.5, at_least=False)])
+
+    def measure(rig: Rig, plan: Plan) -> Result:
+        document, letter = rig.document(plan.medium), rig.document(10 * KIB)
+        with archive(rig, ENCRYPTED) as share, share.gateway() as ours:
+            verify(binary(ours, letter))
+            share.check_protection(clients=1)
+            each = stalled_bytes(ours, binary(ours, document, representation), plan.stalled)
+            verify(binary(ours, letter))
+            ours.check()
+        what = f"share, encrypted, {representation}, {size_text(document.size)}"
+        title = f"{what}: memory for each of {plan.stalled} stalled readers"
+        figures = {"gateway": Spread((each / MIB,))}
+        return Result(f"smb-memory-{representation}", title, "MiB", 2, figures, [Goal(1.5, at_least=False)])
+
+    return measure
 
 
 SCENARIOS: dict[str, Scenario] = {
@@ -93,5 +98,6 @@ SCENARIOS: dict[str, Scenario] = {
     "smb-encrypted": throughput("smb-encrypted", ENCRYPTED, {"smbclient": 1.1, "rclone": 2.4}),
     "smb-distant": throughput("smb-distant", PLAIN, {"smbclient": 1.3, "rclone": 8}, DISTANCE),
     "smb-small": small_documents,
-    "smb-memory": stalled_readers,
+    "smb-memory-native": stalled_readers("native"),
+    "smb-memory-json": stalled_readers("json"),
 }
