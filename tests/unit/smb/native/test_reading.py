@@ -10,7 +10,7 @@ import pytest
 
 from adapters.smb.failures import Lost, Refused, Untrusted
 from adapters.smb.native.connection import Connection
-from adapters.smb.native.reading import BASE, GROWTH, LARGE_PIECE, PIECE, Reading, Surplus
+from adapters.smb.native.reading import BASE, GROWTH, LARGE_PIECE, PIECE, PROVEN, Reading, Surplus
 from adapters.smb.wire import charge
 from tests.support.scripted_smb import END_OF_FILE, PENDING, READ, Asked, ScriptedServer, connected
 
@@ -138,6 +138,27 @@ async def test_window_stays_small_near_the_server(ends: tuple[Connection, Script
     assert sum(one.length for one in asked) == BASE
     waiting.cancel()
     near.close()
+
+
+async def test_pieces_grow_for_a_reader_that_keeps_up_with_a_server_nearby(
+    ends: tuple[Connection, ScriptedServer],
+) -> None:
+    connection, server = ends
+    surplus = Surplus(64 << 20)
+    near = reading(connection, stop=2 * PROVEN, surplus=surplus)
+    sizes, taken = [], 0
+    while taken < PROVEN + 4 * LARGE_PIECE:
+        waiting = asyncio.ensure_future(anext(near))
+        await asyncio.sleep(0)
+        one = await server.asked()
+        server.read(one, bytes(one.length))
+        taken += len(await waiting)
+        sizes.append(one.length)
+    assert set(sizes) == {PIECE, LARGE_PIECE}
+    assert PROVEN <= sum(size for size in sizes if size == PIECE) <= PROVEN + 2 * BASE, "not before it has shown it"
+    assert surplus.left == (64 << 20) - (2 * LARGE_PIECE - BASE)
+    near.close()
+    assert surplus.left == 64 << 20
 
 
 async def test_end_of_file_before_the_end_is_an_error(ends: tuple[Connection, ScriptedServer]) -> None:
