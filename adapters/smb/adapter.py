@@ -25,14 +25,11 @@ from adapters.smb.options import SmbOptions
 from adapters.smb.pool import Pool, Pooled
 from adapters.smb.referral import Referral, referral
 from adapters.smb.session import Demands, Login, Target
-from adapters.smb.share import Entry, Facts, Share
+from adapters.smb.share import FIRST_READ, Entry, Facts, Share
 from adapters.smb.wire.status import STATUS_FILE_IS_A_DIRECTORY, name_of
 
 Result = TypeVar("Result")
 Connect = Callable[[Target, Login, Demands, Services], Awaitable[Share]]
-
-FIRST_READ = 256 << 10
-"""Bytes asked for in the same round trip that opens a document: all of most letters."""
 
 LARGEST_OFFSET = (1 << 63) - 1 - FIRST_READ
 """Where the last read may begin: servers count bytes with 63 bits. Whatever begins later is past the end of any file."""

@@ -12,6 +12,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
+FIRST_READ = 256 << 10
+"""Bytes asked for in the same round trip that opens a document: all of most letters."""
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -88,7 +91,7 @@ class Share(Protocol):
     async def open(self, path: str, offset: int, length: int) -> OpenFile:
         """Open a file for reading, share everything with others, and begin to read `length` bytes at `offset`.
 
-        One round trip. A read that starts past the end is not an error here. Raises `Refused`, `Lost`.
+        One round trip, at most two. A read that starts past the end is not an error here. Raises `Refused`, `Lost`.
         """
 
     async def entries(self, folder: str, pattern: str) -> list[Entry]:

@@ -134,7 +134,8 @@ class RogueSmb:
     def _replies(self, connection: Connection) -> None:
         while True:
             if not select.select([connection.server], [], [], QUIET)[0]:
-                connection.client.sendall(b"".join(prefixed(one.data) for one in self.behaviour.on_quiet()))
+                late: list[Message | Wire] = [*self.behaviour.on_quiet()]
+                connection.client.sendall(b"".join(answer.data for answer in _loose(late)))
                 continue
             frame = _frame(connection.server)
             if frame is None:

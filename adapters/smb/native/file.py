@@ -1,8 +1,9 @@
 """One document on the native data path: opened for a reader who may leave at any moment, read, closed.
 
 Rules of this module: opening is one round trip, CREATE and the first READ in one chain; closing is another, and its answer
-carries the facts that show whether the file was changed meanwhile. A file that was opened for a reader who has left is
-closed when the answer comes, also long afterwards.
+carries the facts that show whether the file was changed meanwhile. Where the first READ is expected to bring all of a file,
+CLOSE is in the chain too. A file that was opened for a reader who has left is closed when the answer comes, also long
+afterwards.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from adapters.smb.wire import (
     CREDIT,
     READ,
     RELATED_FILE,
+    Closed,
     Created,
     Header,
     Malformed,
@@ -39,15 +41,25 @@ if TYPE_CHECKING:
 
 
 class NativeFile:
-    """One open document."""
+    """One open document, or one that was read as a whole and is closed again: `then` is what the server stated then."""
 
-    def __init__(self, share: NativeShare, opened: Created, offset: int, head: bytes) -> None:
+    def __init__(
+        self,
+        share: NativeShare,
+        opened: Created,
+        offset: int,
+        head: bytes,
+        *,
+        still_open: bool,
+        then: Facts | None = None,
+    ) -> None:
         self._share = share
         self._file_id = opened.file_id
         self._offset = offset
         self._head = head
         self._reading: Reading | None = None
-        self._open = True
+        self._open = still_open
+        self._then = then
         self.facts = Facts(
             opened.size, opened.created, opened.written, opened.changed, opened.attributes, opened.disk_id
         )
@@ -61,14 +73,15 @@ class NativeFile:
 
     async def close(self) -> Facts | None:
         if not self._left():
-            return None
+            then, self._then = self._then, None
+            return then
         [(header, message)] = await self._share.connection.ask((CLOSE, close(self._file_id), 1), always=True)
         if is_error(header):
             raise Refused(header.status, "could not close the document")
-        facts = self._share.parsed(closed, message)
-        return facts and Facts(facts.size, facts.created, facts.written, facts.changed, facts.attributes)
+        return _stated(self._share.parsed(closed, message))
 
     def abandon(self) -> None:
+        self._then = None
         if self._left():
             self._share.close_later(self._file_id)
 
@@ -82,35 +95,51 @@ class NativeFile:
         return was_open
 
 
-class Opening:
-    """CREATE and the first READ in one chain. When nobody waits for it any more, the file is closed as it opens."""
+def _stated(facts: Closed | None) -> Facts | None:
+    return facts and Facts(facts.size, facts.created, facts.written, facts.changed, facts.attributes)
 
-    def __init__(self, share: NativeShare, offset: int, length: int) -> None:
+
+class Opening:
+    """CREATE and the first READ in one chain. When nobody waits for it any more, the file is closed as it opens.
+
+    `whole`: CLOSE ends the chain, since the READ is expected to bring the whole file.
+    """
+
+    def __init__(self, share: NativeShare, offset: int, length: int, *, whole: bool = False) -> None:
         self._share = share
         self._offset = offset
         self._length = length
+        self._whole = whole
         self._opened: Created | None = None
-        self._done: asyncio.Future[NativeFile] = asyncio.get_running_loop().create_future()
+        self._head = b""
+        self._done: asyncio.Future[NativeFile | None] = asyncio.get_running_loop().create_future()
 
-    async def answer(self, body: bytes) -> NativeFile:
+    async def answer(self, body: bytes) -> NativeFile | None:
+        """The file; None when it was closed and had more than was read of it, or did not close."""
         cost = charge(self._length) if self._length else 0
 
         def send(credits: int) -> None:
             if self._done.done():
                 return
+            # A server that never lets out enough credits for the whole chain gets less at a time.
+            self._whole = self._whole and credits >= cost + 2
             self._length = min(self._length, (credits - 1) * CREDIT)
             chain = [Request(CREATE, body, 1, self._created, self._share.flags)]
             if self._length:
                 first = read(RELATED_FILE, self._offset, self._length)
                 chain.append(Request(READ, first, charge(self._length), self._read))
+            if self._whole:
+                chain.append(Request(CLOSE, close(RELATED_FILE), 1, self._closed))
             self._share.connection.send_now(chain, self._failed)
 
-        self._share.connection.submit(1 + cost, send, self._failed, least=1)
+        self._share.connection.submit(1 + cost + self._whole, send, self._failed, least=1)
         try:
             return await self._done
         except asyncio.CancelledError:
             if self._done.done() and not self._done.cancelled() and self._done.exception() is None:
-                self._done.result().abandon()
+                file = self._done.result()
+                if file is not None:
+                    file.abandon()
             raise
 
     def _created(self, header: Header, message: memoryview) -> None:
@@ -127,17 +156,36 @@ class Opening:
         elif header.status == STATUS_END_OF_FILE:
             self._finish(b"")
         else:
-            self._give_up()
+            if not self._whole:
+                self._give_up()
             self._failed(Refused(header.status, "could not read the document"))
 
     def _finish(self, head: bytes) -> None:
         if self._opened is None:
             raise Malformed("a READ answered before its CREATE")
-        if self._done.done():
+        if self._whole:
+            self._head = head
+        elif self._done.done():
             self._give_up()
-            return
-        self._share.open_count += 1
-        self._done.set_result(NativeFile(self._share, self._opened, self._offset, head))
+        else:
+            self._share.open_count += 1
+            self._done.set_result(NativeFile(self._share, self._opened, self._offset, head, still_open=True))
+
+    def _closed(self, header: Header, message: memoryview) -> None:
+        if is_error(header):
+            self._give_up()
+            self._end(None)
+        elif self._opened is None:
+            raise Malformed("a CLOSE answered before its CREATE")
+        else:
+            then = _stated(closed(message))
+            complete = self._offset + len(self._head) == self._opened.size
+            file = NativeFile(self._share, self._opened, self._offset, self._head, still_open=False, then=then)
+            self._end(file if complete else None)
+
+    def _end(self, file: NativeFile | None) -> None:
+        if not self._done.done():
+            self._done.set_result(file)
 
     def _give_up(self) -> None:
         if self._opened is not None:

@@ -19,7 +19,7 @@ from adapters.smb.native.connection import CREDITS, Connection, Request, take_ov
 from adapters.smb.native.file import NativeFile, Opening
 from adapters.smb.native.reading import FAR, Reading, Surplus
 from adapters.smb.session import Demands, Established, Handshake, Login, Target
-from adapters.smb.share import Entry
+from adapters.smb.share import FIRST_READ, Entry
 from adapters.smb.wire import (
     CLOSE,
     CREATE,
@@ -111,6 +111,8 @@ class NativeShare:
         self._max_read = max_read
         self._window = window
         self._surplus = Surplus(SURPLUS)
+        self._letters = False
+        """Whether the next document is expected to come with its first READ, as the last one did: it is closed at once."""
         self._round_trip = 0.0
         """Seconds to the server and back, as it was when nothing else was on its way."""
 
@@ -163,8 +165,16 @@ class NativeShare:
         return self.connection.heard
 
     async def open(self, path: str, offset: int, length: int) -> NativeFile:
-        opening = Opening(self, offset, min(length, self._max_read, MAX_CHUNK))
-        return await opening.answer(create(self.on_wire(path)))
+        body, length = create(self.on_wire(path)), min(length, self._max_read, MAX_CHUNK)
+        most = min(FIRST_READ, self._max_read)
+        if self._letters and offset == 0 and length >= most:
+            file = await Opening(self, offset, length, whole=True).answer(body)
+            if file is not None:
+                return file
+        file = await Opening(self, offset, length).answer(body)
+        assert file is not None
+        self._letters = file.facts.size <= most
+        return file
 
     async def entries(self, folder: str, pattern: str) -> list[Entry]:
         ask = self.connection.ask

@@ -1,0 +1,212 @@
+"""Letters after letters: each comes, and is closed, in the round trip that opens it. What is no letter loses nothing by it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from adapters.smb.failures import Refused
+from adapters.smb.native.file import NativeFile
+from adapters.smb.native.share import NativeShare
+from adapters.smb.share import FIRST_READ
+from tests.support.scripted_smb import CLOSE, CREATE, END_OF_FILE, READ, Asked, ScriptedServer
+from tests.unit.smb.native.test_share import NOT_FOUND, gone, shared
+
+DENIED = 0xC0000022
+LOCKED = 0xC0000054
+
+
+@pytest.fixture
+async def ends() -> AsyncIterator[tuple[NativeShare, ScriptedServer]]:
+    """A share from which a letter was read already."""
+    share, server = await shared()
+    await letter(share, server)
+    yield share, server
+    await gone(share, server)
+
+
+async def letter(share: NativeShare, server: ScriptedServer) -> None:
+    opening = asyncio.ensure_future(share.open("first", 0, FIRST_READ))
+    create, read = await server.asked(), await server.asked()
+    server.created(create, 5)
+    server.read(read, b"hello")
+    (await opening).abandon()
+    close = await server.asked()
+    assert close.command == CLOSE
+    server.closed(close, 5)
+
+
+async def chain(server: ScriptedServer) -> tuple[Asked, Asked, Asked]:
+    create, read, close = [await server.asked() for _ in range(3)]
+    assert (create.command, read.command, close.command) == (CREATE, READ, CLOSE)
+    return create, read, close
+
+
+async def content(file: NativeFile) -> bytes:
+    return b"".join([piece async for piece in file.pieces(0, file.facts.size)])
+
+
+async def test_letter_is_opened_read_and_closed_in_one_round_trip(ends: tuple[NativeShare, ScriptedServer]) -> None:
+    share, server = ends
+    opening = asyncio.ensure_future(share.open("second", 0, FIRST_READ))
+    create, read, close = await chain(server)
+    server.created(create, 7)
+    server.read(read, b"goodbye")
+    assert not opening.done(), "what it was when it was closed is not known yet"
+    server.closed(close, 7)
+    file = await opening
+    assert share.open_count == 0
+    assert await content(file) == b"goodbye"
+    facts = await file.close()
+    assert facts is not None
+    assert facts.size == 7
+    assert await file.close() is None
+    file.abandon()
+    assert await server.silent()
+
+
+async def test_facts_are_those_of_the_moment_of_closing(ends: tuple[NativeShare, ScriptedServer]) -> None:
+    share, server = ends
+    opening = asyncio.ensure_future(share.open("growing", 0, FIRST_READ))
+    create, read, close = await chain(server)
+    server.created(create, 7)
+    server.read(read, b"goodbye")
+    server.closed(close, 9)
+    file = await opening
+    facts = await file.close()
+    assert facts is not None
+    assert (file.facts.size, facts.size) == (7, 9)
+
+
+async def test_empty_document_is_a_letter(ends: tuple[NativeShare, ScriptedServer]) -> None:
+    share, server = ends
+    opening = asyncio.ensure_future(share.open("empty", 0, FIRST_READ))
+    create, read, close = await chain(server)
+    server.created(create, 0)
+    server.answer(read, status=END_OF_FILE)
+    server.closed(close, 0)
+    assert await content(await opening) == b""
+    assert await server.silent()
+
+
+@pytest.mark.parametrize("came", [b"", b"good", b"goodbye"], ids=["nothing", "a part", "all, and it had more"])
+async def test_document_that_did_not_come_whole_is_opened_again(
+    ends: tuple[NativeShare, ScriptedServer], came: bytes
+) -> None:
+    share, server = ends
+    opening = asyncio.ensure_future(share.open("long", 0, FIRST_READ))
+    create, read, close = await chain(server)
+    server.created(create, 8)
+    if came:
+        server.read(read, came)
+    else:
+        server.answer(read, status=END_OF_FILE)
+    server.closed(close, 8)
+    again, read = await server.asked(), await server.asked()
+    assert (again.command, again.body) == (CREATE, create.body)
+    server.created(again, 8)
+    server.read(read, b"goodbyes")
+    file = await opening
+    assert await content(file) == b"goodbyes"
+    assert share.open_count == 1
+    file.abandon()
+    assert (await server.asked()).command == CLOSE
+
+
+async def test_after_a_long_document_the_next_one_stays_open(ends: tuple[NativeShare, ScriptedServer]) -> None:
+    share, server = ends
+    opening = asyncio.ensure_future(share.open("long", 0, FIRST_READ))
+    create, read, close = await chain(server)
+    server.created(create, FIRST_READ + 1)
+    server.read(read, bytes(FIRST_READ))
+    server.closed(close, FIRST_READ + 1)
+    create, read = await server.asked(), await server.asked()
+    server.created(create, FIRST_READ + 1)
+    server.read(read, bytes(FIRST_READ))
+    (await opening).abandon()
+    assert (await server.asked()).command == CLOSE
+    await letter(share, server)
+
+
+async def test_part_of_a_document_is_read_from_an_open_one(ends: tuple[NativeShare, ScriptedServer]) -> None:
+    share, server = ends
+    for offset, length in ((3, FIRST_READ), (0, 2), (0, 0)):
+        opening = asyncio.ensure_future(share.open("part", offset, length))
+        create = await server.asked()
+        assert create.command == CREATE
+        if length:
+            read = await server.asked()
+            server.created(create, 5)
+            server.read(read, b"lo"[:length])
+        else:
+            server.created(create, 5)
+        assert await server.silent()
+        (await opening).abandon()
+        assert (await server.asked()).command == CLOSE
+
+
+async def test_letter_that_is_refused_is_not_opened_again(ends: tuple[NativeShare, ScriptedServer]) -> None:
+    share, server = ends
+    opening = asyncio.ensure_future(share.open("gone", 0, FIRST_READ))
+    for one in await chain(server):
+        server.answer(one, status=NOT_FOUND)
+    with pytest.raises(Refused) as refused:
+        await opening
+    assert refused.value.status == NOT_FOUND
+    assert await server.silent()
+
+
+async def test_letter_that_cannot_be_read_was_closed(ends: tuple[NativeShare, ScriptedServer]) -> None:
+    share, server = ends
+    opening = asyncio.ensure_future(share.open("locked", 0, FIRST_READ))
+    create, read, close = await chain(server)
+    server.created(create, 5)
+    server.answer(read, status=LOCKED)
+    server.closed(close, 5)
+    with pytest.raises(Refused) as refused:
+        await opening
+    assert refused.value.status == LOCKED
+    assert await server.silent()
+
+
+async def test_letter_that_did_not_close_is_closed_and_opened_again(ends: tuple[NativeShare, ScriptedServer]) -> None:
+    share, server = ends
+    opening = asyncio.ensure_future(share.open("a", 0, FIRST_READ))
+    create, read, close = await chain(server)
+    server.created(create, 5, file_id=b"L" * 16)
+    server.read(read, b"hello")
+    server.answer(close, status=DENIED)
+    closing, create, read = [await server.asked() for _ in range(3)]
+    assert closing.command == CLOSE
+    assert b"L" * 16 in closing.body
+    server.created(create, 5)
+    server.read(read, b"hello")
+    assert await content(await opening) == b"hello"
+
+
+async def test_reader_who_leaves_leaves_nothing_open(ends: tuple[NativeShare, ScriptedServer]) -> None:
+    share, server = ends
+    opening = asyncio.ensure_future(share.open("a", 0, FIRST_READ))
+    create, read, close = await chain(server)
+    opening.cancel()
+    await asyncio.gather(opening, return_exceptions=True)
+    server.created(create, 5)
+    server.read(read, b"hello")
+    server.closed(close, 5)
+    assert await server.silent()
+    assert share.open_count == 0
+
+
+async def test_server_with_few_credits_gets_no_longer_chains() -> None:
+    share, server = await shared(credits=2)
+    await letter(share, server)
+    opening = asyncio.ensure_future(share.open("a", 0, FIRST_READ))
+    create, read = await server.asked(), await server.asked()
+    assert (create.command, read.command) == (CREATE, READ)
+    assert await server.silent()
+    server.created(create, 5)
+    server.read(read, b"hello")
+    assert await content(await opening) == b"hello"
+    await gone(share, server)
