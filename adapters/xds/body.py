@@ -24,8 +24,8 @@ LARGE_PIECE = 3 * PIECE
 PROVEN = 16 << 20
 """Bytes that a reader has taken when it is known to keep up: more than the kernel's buffers take for one that has stopped."""
 
-GENEROUS = 32
-"""Answers of one event loop that are taken in large pieces at a time: should all their readers stop, they hold 100 MiB."""
+GENEROUS = 24
+"""Answers of one event loop that are taken in large pieces at a time: should all their readers stop, they hold 120 MiB."""
 
 WORTH_WHILE = 256 << 10
 """Bytes of a rest below which it is left to aiohttp."""
