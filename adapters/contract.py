@@ -149,7 +149,8 @@ class Capabilities:
     `local`: bytes come from this machine's own disks, so a cache gains nothing. `spans`: `open` honours a span.
     `cheap_stat`: `stat` costs far less than `open`. `strong_versions`: `Descriptor.version` is always given.
     `immutable`: a locator never changes its bytes. `per_caller`: the answer depends on who asks. `max_open`: how many
-    documents the archive can have open at once, None for no limit of its own.
+    documents the archive can have open at once, None for no limit of its own. `reads_ahead`: the next chunk is on its way
+    while one is taken, so that the gateway need not hold another of a document that is too large to be kept.
     """
 
     local: bool
@@ -159,6 +160,7 @@ class Capabilities:
     immutable: bool
     per_caller: bool
     max_open: int | None
+    reads_ahead: bool = False
 
 
 @dataclass(frozen=True, slots=True)

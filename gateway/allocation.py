@@ -13,17 +13,23 @@ from contextlib import suppress
 # malloc.h: the parameters of mallopt(3).
 _TRIM_THRESHOLD = -1
 _MMAP_THRESHOLD = -3
+_ARENA_MAX = -8
+
+HEAPS = 2
+"""Heaps of the process, for all its threads together: each keeps what was freed in it, and by itself glibc makes eight for each
+processor."""
 
 KEPT = 8 << 20
-"""Most bytes of freed memory at the end of a heap that are kept: a few pieces for each of a handful of readers."""
+"""Most bytes of freed memory at the end of one heap that are kept: a few pieces for each of a handful of readers."""
 
 LARGEST = 4 << 20
 """Bytes from which on a block gets a mapping of its own, and is given back as soon as it is free. No piece is as large."""
 
 
 def keep_freed_memory() -> None:
-    """Keep up to `KEPT` bytes of what is freed. Without effect where the C library has no mallopt(3), as musl."""
+    """Keep up to `KEPT` bytes of what is freed in each of `HEAPS`; nothing where the C library has no mallopt(3), as musl."""
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_ARENA_MAX, HEAPS)
         mallopt(_MMAP_THRESHOLD, LARGEST)
         mallopt(_TRIM_THRESHOLD, KEPT)

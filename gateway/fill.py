@@ -26,7 +26,8 @@ from gateway.source import Source
 from gateway.spool import Spool, SpoolEntry
 
 WINDOW = 512 * 1024
-"""Bytes of a tethered document held ahead of its slowest reader."""
+"""Bytes of a tethered document held ahead of its slowest reader, of larger pieces one; two where the adapter asks for nothing
+before it is asked, so that the archive and the reader need not take turns."""
 
 NEARLY_DONE = 1 << 20
 """A fill with so many bytes to go is finished even when nobody waits for it."""
@@ -236,7 +237,7 @@ class Fill:
                     # Whoever waits gets ready meanwhile: then the first bytes find all of them waiting for nothing else.
                     await asyncio.sleep(0)
                 await self._accept(chunk)
-                if self.tethered:
+                if self.tethered and self.descriptor.size != self.held.size:
                     await self._room(len(chunk))
 
     def _open(self, descriptor: Descriptor) -> None:
@@ -266,13 +267,14 @@ class Fill:
         self.on_unjoinable(self)
 
     async def _room(self, size: int) -> None:
-        """Wait until another piece of `size` bytes has its place in the window; when it has none, until half of it is free.
+        """Wait until another piece as large as the last one, of `size` bytes, has its place in the window.
 
         Before the archive is asked for that piece: what was asked for would have to be held somewhere.
         """
-        if self.told and self.held.size - self._slowest() + size > WINDOW:
-            # Not for each piece that is taken: to change between two tasks costs as much as to pass a piece on.
-            self._resumes_at = self.held.size - WINDOW // 2
+        most = max(WINDOW, size if self.source.capabilities.reads_ahead else 2 * size)
+        if self.told and self.held.size - self._slowest() + size > most:
+            # Of small pieces not for each that is taken: to change between two tasks costs as much as to pass a piece on.
+            self._resumes_at = self.held.size - (WINDOW // 2 if most == WINDOW else most - size)
             while self._slowest() < self._resumes_at:
                 await self._readers_move()
         self.held.forget(self._slowest())

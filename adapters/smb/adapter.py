@@ -77,6 +77,7 @@ class SmbAdapter(Adapter):
             immutable=False,
             per_caller=False,
             max_open=options.max_open,
+            reads_ahead=options.engine == "native",
         )
 
     async def __aenter__(self) -> Self:

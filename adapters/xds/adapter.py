@@ -13,6 +13,7 @@ from typing import Self
 from adapters.contract import WHOLE, Adapter, Caller, Capabilities, Content, Descriptor, Services, Span
 from adapters.errors import AdapterError, Changed, Deleted, NotFound
 from adapters.xds.arrival import Arrival
+from adapters.xds.body import Room
 from adapters.xds.document import descriptor, refuse_deprecated
 from adapters.xds.endpoint import Endpoint
 from adapters.xds.failures import attributed
@@ -39,8 +40,9 @@ class XdsAdapter(Adapter):
 
     def __init__(self, name: str, options: XdsOptions, services: Services) -> None:
         super().__init__(name, options, services)
+        room = Room()
         self._endpoints = [
-            Endpoint(endpoint, services, number=number) for number, endpoint in enumerate(options.endpoints)
+            Endpoint(endpoint, services, number=number, room=room) for number, endpoint in enumerate(options.endpoints)
         ]
         self._routes = Routes((endpoint.options, endpoint) for endpoint in self._endpoints)
         self._registry = None if options.registry is None else Registry(options.registry, services)
@@ -54,6 +56,7 @@ class XdsAdapter(Adapter):
             immutable=stable,
             per_caller=False,
             max_open=options.max_open,
+            reads_ahead=True,
         )
 
     async def __aenter__(self) -> Self:

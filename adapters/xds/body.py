@@ -19,20 +19,22 @@ PIECE = 336 << 10
 either direction seldom carries."""
 
 LARGE_PIECE = 3 * PIECE
-"""The same for a reader that keeps up: a third of the messages and wake-ups, and two thirds of the processor time."""
+"""The same for an answer that goes on quickly: a third of the messages and wake-ups, and two thirds of the processor time."""
 
 PROVEN = 16 << 20
-"""Bytes that a reader has taken when it is known to keep up: more than the kernel's buffers take for one that has stopped."""
+BRISK = 1.0
+"""An answer goes on quickly when so many bytes of it were taken in so many seconds: more than the kernel's buffers take for a
+reader that has stopped, and more than 100 Mbit/s. It is looked at again after each such part of it."""
 
 GENEROUS = 24
-"""Answers of one event loop that are taken in large pieces at a time: should all their readers stop, they hold 120 MiB."""
+"""Answers of one room that are taken in large pieces at a time: should all their readers stop, they hold 120 MiB."""
 
 WORTH_WHILE = 256 << 10
 """Bytes of a rest below which it is left to aiohttp."""
 
 
 class Room:
-    """The memory that connections of one event loop receive into, in turns: each takes its bytes out before it returns."""
+    """The memory that the connections of one source receive into, in turns: each takes its bytes out before it returns."""
 
     def __init__(self) -> None:
         self._memory: memoryview | None = None
@@ -76,8 +78,10 @@ class Rest(asyncio.BufferedProtocol):
         self._theirs = theirs
         self._left = left
         self._room = room
-        self._piece = PIECE
+        self._large = False
         self._taken = 0
+        self._since = asyncio.get_running_loop().time()
+        self._given_back = False
         self.surplus = False
         self._ready: deque[bytes] = deque()
         self._held = 0
@@ -101,14 +105,28 @@ class Rest(asyncio.BufferedProtocol):
         self._ready.clear()
         self._held = 0
         self._taken += len(piece)
-        if self._taken >= PROVEN and self._piece < LARGE_PIECE and self._room.generous:
-            self._room.generous -= 1
-            self._piece = LARGE_PIECE
+        if self._taken >= PROVEN:
+            self._judge_pace()
         if self._paused:
             self._paused = False
             if not self._transport.is_closing():
                 self._transport.resume_reading()
         return piece
+
+    def _judge_pace(self) -> None:
+        now = asyncio.get_running_loop().time()
+        brisk = now - self._since < BRISK and not self._given_back
+        self._taken, self._since = 0, now
+        if brisk and not self._large and self._room.generous:
+            self._room.generous -= 1
+            self._large = True
+        elif not brisk:
+            self._be_modest()
+
+    def _be_modest(self) -> None:
+        if self._large:
+            self._room.generous += 1
+            self._large = False
 
     async def _arrival(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()
@@ -137,9 +155,8 @@ class Rest(asyncio.BufferedProtocol):
         Otherwise nothing on it can be believed, and closing it is for the response.
         """
         self._stop_timer()
-        if self._piece == LARGE_PIECE:
-            self._room.generous += 1
-            self._piece = PIECE
+        self._given_back = True
+        self._be_modest()
         if not self._left and not self.surplus and not self._lost and not self._transport.is_closing():
             self._hand_to(self._theirs)
             self._response.content.feed_eof()
@@ -148,7 +165,7 @@ class Rest(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         # What is joined in the end is one piece, and no larger than a chunk may be.
-        return self._room.upto(self._piece - self._held or 1)
+        return self._room.upto(max((LARGE_PIECE if self._large else PIECE) - self._held, 1))
 
     def buffer_updated(self, nbytes: int) -> None:
         size = min(nbytes, self._left)

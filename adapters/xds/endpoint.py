@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from adapters.contract import Services
 from adapters.xds.assertion import AssertionFile
+from adapters.xds.body import Room
 from adapters.xds.identifiers import document_on_the_wire, home_on_the_wire, repository_on_the_wire
 from adapters.xds.locator import DocumentKey
 from adapters.xds.options import Endpoint as EndpointOptions
@@ -24,7 +25,7 @@ def packed(options: EndpointOptions) -> Packing:
 class Endpoint:
     """A configured endpoint. `number` counts those of the options, `place` says the same as a key ("endpoints.0")."""
 
-    def __init__(self, options: EndpointOptions, services: Services, *, number: int) -> None:
+    def __init__(self, options: EndpointOptions, services: Services, *, number: int, room: Room) -> None:
         self.options = options
         self.place = f"endpoints.{number}"
         self.guard = services.endpoint(self.name)
@@ -35,6 +36,7 @@ class Endpoint:
             packing=packed(options),
             assertions=None if options.saml is None else AssertionFile(options.saml.assertion_file, services),
             place=self.place,
+            room=room,
         )
         self.proven = False
         """Whether a probe went well once. Until then it asks for every repository, and for what else would do."""

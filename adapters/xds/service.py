@@ -53,6 +53,7 @@ class SoapService:
         packing: Packing,
         assertions: Assertions | None = None,
         place: str,
+        room: Room | None = None,
     ) -> None:
         self._options = options
         self._url = URL(options.url, encoded=True)
@@ -61,7 +62,7 @@ class SoapService:
         self._services = services
         self._certificates = Certificates(options.tls, services, place=f"{place}.tls") if self.secure else None
         self._permits = asyncio.Semaphore(options.max_connections)
-        self._room = Room()
+        self._room = room or Room()
         self._session: aiohttp.ClientSession | None = None
 
     @property

@@ -25,6 +25,7 @@ class OddAdapter(ScriptedAdapter):
     """A scripted adapter with the faults that a script cannot have."""
 
     max_open: int | None = None
+    reads_ahead = False
     answers: Span | None = None
     """The span it says that its chunks are, whatever was asked."""
     fails_leaving: BaseException | None = None
@@ -38,7 +39,7 @@ class OddAdapter(ScriptedAdapter):
     def capabilities(self) -> Capabilities:
         return Capabilities(
             local=False, spans=False, cheap_stat=False, strong_versions=False, immutable=False, per_caller=False,
-            max_open=self.max_open,
+            max_open=self.max_open, reads_ahead=self.reads_ahead,
         )  # fmt: skip
 
     @asynccontextmanager

@@ -102,7 +102,8 @@ def _stated(facts: Closed | None) -> Facts | None:
 class Opening:
     """CREATE and the first READ in one chain. When nobody waits for it any more, the file is closed as it opens.
 
-    `whole`: CLOSE ends the chain, since the READ is expected to bring the whole file.
+    `whole`: CLOSE ends the chain, since the READ is expected to bring the whole file. `refused`: the server opened the file and
+    refused what followed in that chain, which it may do with what takes it longer ([MS-SMB2] 3.3.5.2.7).
     """
 
     def __init__(self, share: NativeShare, offset: int, length: int, *, whole: bool = False) -> None:
@@ -110,12 +111,13 @@ class Opening:
         self._offset = offset
         self._length = length
         self._whole = whole
+        self.refused = False
         self._opened: Created | None = None
         self._head = b""
         self._done: asyncio.Future[NativeFile | None] = asyncio.get_running_loop().create_future()
 
     async def answer(self, body: bytes) -> NativeFile | None:
-        """The file; None when it was closed and had more than was read of it, or did not close."""
+        """The file; None when `whole` did not bring all of it, and it was closed or is about to be."""
         cost = charge(self._length) if self._length else 0
 
         def send(credits: int) -> None:
@@ -155,9 +157,10 @@ class Opening:
             self._finish(bytes(read_data(message, self._length)))
         elif header.status == STATUS_END_OF_FILE:
             self._finish(b"")
+        elif self._whole:
+            self.refused = True
         else:
-            if not self._whole:
-                self._give_up()
+            self._give_up()
             self._failed(Refused(header.status, "could not read the document"))
 
     def _finish(self, head: bytes) -> None:
@@ -172,14 +175,16 @@ class Opening:
             self._done.set_result(NativeFile(self._share, self._opened, self._offset, head, still_open=True))
 
     def _closed(self, header: Header, message: memoryview) -> None:
-        if is_error(header):
+        if self._opened is None:
+            if not self._done.done():
+                raise Malformed("a CLOSE answered before its CREATE")
+        elif is_error(header):
+            self.refused = True
             self._give_up()
             self._end(None)
-        elif self._opened is None:
-            raise Malformed("a CLOSE answered before its CREATE")
         else:
             then = _stated(closed(message))
-            complete = self._offset + len(self._head) == self._opened.size
+            complete = not self.refused and self._offset + len(self._head) == self._opened.size
             file = NativeFile(self._share, self._opened, self._offset, self._head, still_open=False, then=then)
             self._end(file if complete else None)
 

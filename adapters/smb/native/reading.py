@@ -3,7 +3,8 @@
 Rules of this module: arithmetic of windows and the order of pieces; messages are `connection`'s. Answers come in any order
 (the server reads asynchronously) and are handed out in order. A piece may come in parts, when the server answers a READ
 with fewer bytes than asked, which it may. What is read ahead is bounded by the window, whatever the reader does: it begins
-at `BASE` and grows only for a reader that waits for a server which is far away, and shrinks when the reader falls behind.
+at `BASE`, grows only for a reader that waits for a server, of one nearby after `PROVEN` bytes, and shrinks when the reader
+falls behind.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ below the largest chunk that the contract allows."""
 
 BASE = 2 * PIECE
 """Bytes read ahead of every reader, and all that is read for one which stalls from the start. With the piece on its way to
-the reader and the one that the gateway holds back, that is less than 1.5 MiB."""
+the reader that is 1 MiB, as FHIR JSON less than 1.5."""
 
 GROWTH = 4
 """How many times as far a reader may be read ahead each time it has drained its window."""
@@ -150,9 +151,10 @@ class Reading:
     # --- the window ------------------------------------------------------------------------------------------------
 
     def _widen(self) -> None:
-        """The reader waits: where that is the line's length and not the server's speed, read further ahead.
+        """The reader waits, and not because the line is full: read further ahead.
 
-        Once for each window that it has drained: what is widened for a reader that stops remains in memory.
+        Far away once for each window that it has drained, nearby once it has proven itself: what is widened for a reader that
+        stops remains in memory.
         """
         if self._full:
             self._shrink()

@@ -47,6 +47,13 @@ SURPLUS = 64 << 20
 FAREWELL = 1.0
 """Seconds that a server gets to answer a log-off."""
 
+LETTERS = 3
+"""Documents in a row that must have come whole with their opening before the next one is closed in the same chain: one that
+turns out to be longer is opened twice."""
+
+NEVER = -1_000_000_000
+"""A count of letters from which `LETTERS` is not reached in the life of a connection."""
+
 ECHOES = 2
 """Round trips to measure the distance with: the first one may have met a process that was just starting."""
 
@@ -111,8 +118,8 @@ class NativeShare:
         self._max_read = max_read
         self._window = window
         self._surplus = Surplus(SURPLUS)
-        self._letters = False
-        """Whether the next document is expected to come with its first READ, as the last one did: it is closed at once."""
+        self._letters = 0
+        """How many documents in a row came whole with their first READ: after `LETTERS` of them the next one is expected to."""
         self._round_trip = 0.0
         """Seconds to the server and back, as it was when nothing else was on its way."""
 
@@ -167,13 +174,20 @@ class NativeShare:
     async def open(self, path: str, offset: int, length: int) -> NativeFile:
         body, length = create(self.on_wire(path)), min(length, self._max_read, MAX_CHUNK)
         most = min(FIRST_READ, self._max_read)
-        if self._letters and offset == 0 and length >= most:
-            file = await Opening(self, offset, length, whole=True).answer(body)
+        whole = offset == 0 and length >= most
+        chained = Opening(self, offset, length, whole=True) if whole and self._letters >= LETTERS else None
+        if chained is not None:
+            file = await chained.answer(body)
             if file is not None:
                 return file
+            self._letters = 0
         file = await Opening(self, offset, length).answer(body)
         assert file is not None
-        self._letters = file.facts.size <= most
+        if chained is not None and chained.refused:
+            # What was refused in a chain and is there without one is a server's way to say that it takes no such chains.
+            self._letters = NEVER
+        elif whole:
+            self._letters = self._letters + 1 if file.facts.size <= most else min(self._letters, 0)
         return file
 
     async def entries(self, folder: str, pattern: str) -> list[Entry]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any, cast
 
 import aiohttp
+import pytest
 
 from adapters.contract import MAX_CHUNK
+from adapters.xds import body
 from adapters.xds.body import GENEROUS, LARGE_PIECE, PIECE, PROVEN, Rest, Room
 
 
@@ -68,8 +70,29 @@ async def test_only_so_many_readers_have_large_pieces() -> None:
     for answer, largest in ((first, LARGE_PIECE), (second, PIECE)):
         assert max([await taken(answer, 1 << 30) for _ in range(PROVEN // PIECE + 3)]) == largest
     first.give_back()
-    assert await taken(second, 1 << 30) == PIECE
-    assert await taken(second, 1 << 30) == LARGE_PIECE
+    assert max([await taken(second, 1 << 30) for _ in range(PROVEN // PIECE + 3)]) == LARGE_PIECE
+
+
+async def test_slow_readers_have_small_pieces_and_give_large_ones_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    room = Room()
+    answer = rest(room)
+    sizes = [await taken(answer, 1 << 30) for _ in range(PROVEN // PIECE + 3)]
+    assert sizes[-1] == LARGE_PIECE
+    monkeypatch.setattr(body, "BRISK", 0.0)
+    sizes = [await taken(answer, 1 << 30) for _ in range(2 * PROVEN // LARGE_PIECE)]
+    assert sizes[-1] == PIECE
+    assert room.generous == GENEROUS
+    answer = rest(room)
+    assert {await taken(answer, 1 << 30) for _ in range(2 * PROVEN // PIECE)} == {PIECE}
+
+
+async def test_what_is_read_after_all_was_given_back_takes_no_place() -> None:
+    room = Room()
+    answer = rest(room)
+    answer.give_back()
+    for _ in range(PROVEN // PIECE + 3):
+        await taken(answer, 1 << 30)
+    assert room.generous == GENEROUS
 
 
 async def test_bytes_behind_the_body_find_a_place_however_full_it_is() -> None:

@@ -9,20 +9,21 @@ import pytest
 
 from adapters.smb.failures import Refused
 from adapters.smb.native.file import NativeFile
-from adapters.smb.native.share import NativeShare
+from adapters.smb.native.share import LETTERS, NativeShare
 from adapters.smb.share import FIRST_READ
 from tests.support.scripted_smb import CLOSE, CREATE, END_OF_FILE, READ, Asked, ScriptedServer
 from tests.unit.smb.native.test_share import NOT_FOUND, gone, shared
 
-DENIED = 0xC0000022
 LOCKED = 0xC0000054
+INTERNAL_ERROR = 0xC00000E5
 
 
 @pytest.fixture
 async def ends() -> AsyncIterator[tuple[NativeShare, ScriptedServer]]:
-    """A share from which a letter was read already."""
+    """A share from which letters were read already."""
     share, server = await shared()
-    await letter(share, server)
+    for _ in range(LETTERS):
+        await letter(share, server)
     yield share, server
     await gone(share, server)
 
@@ -127,7 +128,22 @@ async def test_after_a_long_document_the_next_one_stays_open(ends: tuple[NativeS
     server.read(read, bytes(FIRST_READ))
     (await opening).abandon()
     assert (await server.asked()).command == CLOSE
+    for _ in range(LETTERS):
+        await letter(share, server)
+    opening = asyncio.ensure_future(share.open("a", 0, FIRST_READ))
+    await chain(server)
+    opening.cancel()
+
+
+async def test_a_look_says_nothing_of_what_comes(ends: tuple[NativeShare, ScriptedServer]) -> None:
+    share, server = await shared()
+    for _ in range(2 * LETTERS):
+        opening = asyncio.ensure_future(share.open("a", 0, 0))
+        server.created(await server.asked(), 5)
+        (await opening).abandon()
+        server.closed(await server.asked(), 5)
     await letter(share, server)
+    await gone(share, server)
 
 
 async def test_part_of_a_document_is_read_from_an_open_one(ends: tuple[NativeShare, ScriptedServer]) -> None:
@@ -158,32 +174,60 @@ async def test_letter_that_is_refused_is_not_opened_again(ends: tuple[NativeShar
     assert await server.silent()
 
 
-async def test_letter_that_cannot_be_read_was_closed(ends: tuple[NativeShare, ScriptedServer]) -> None:
+async def test_letter_that_cannot_be_read_is_refused_when_it_is_opened_again(
+    ends: tuple[NativeShare, ScriptedServer],
+) -> None:
     share, server = ends
     opening = asyncio.ensure_future(share.open("locked", 0, FIRST_READ))
     create, read, close = await chain(server)
     server.created(create, 5)
     server.answer(read, status=LOCKED)
     server.closed(close, 5)
+    create, read = await server.asked(), await server.asked()
+    server.created(create, 5, file_id=b"L" * 16)
+    server.answer(read, status=LOCKED)
     with pytest.raises(Refused) as refused:
         await opening
     assert refused.value.status == LOCKED
-    assert await server.silent()
+    close = await server.asked()
+    assert b"L" * 16 in close.body
+    server.closed(close, 5)
+    # It was the document, not the chain.
+    for _ in range(LETTERS):
+        await letter(share, server)
+    opening = asyncio.ensure_future(share.open("a", 0, FIRST_READ))
+    await chain(server)
+    opening.cancel()
 
 
-async def test_letter_that_did_not_close_is_closed_and_opened_again(ends: tuple[NativeShare, ScriptedServer]) -> None:
+@pytest.mark.parametrize("refused", ["read", "close", "both"])
+async def test_server_that_takes_no_such_chains_gets_no_other_one(
+    ends: tuple[NativeShare, ScriptedServer], refused: str
+) -> None:
     share, server = ends
     opening = asyncio.ensure_future(share.open("a", 0, FIRST_READ))
     create, read, close = await chain(server)
     server.created(create, 5, file_id=b"L" * 16)
-    server.read(read, b"hello")
-    server.answer(close, status=DENIED)
-    closing, create, read = [await server.asked() for _ in range(3)]
-    assert closing.command == CLOSE
-    assert b"L" * 16 in closing.body
+    if refused == "close":
+        server.read(read, b"hello")
+    else:
+        server.answer(read, status=INTERNAL_ERROR)
+    if refused == "read":
+        server.closed(close, 5)
+    else:
+        server.answer(close, status=INTERNAL_ERROR)
+        closing = await server.asked()
+        assert closing.command == CLOSE
+        assert b"L" * 16 in closing.body
+    create, read = await server.asked(), await server.asked()
     server.created(create, 5)
     server.read(read, b"hello")
-    assert await content(await opening) == b"hello"
+    file = await opening
+    assert await content(file) == b"hello"
+    file.abandon()
+    assert (await server.asked()).command == CLOSE
+    for _ in range(2 * LETTERS):
+        await letter(share, server)
 
 
 async def test_reader_who_leaves_leaves_nothing_open(ends: tuple[NativeShare, ScriptedServer]) -> None:
@@ -201,7 +245,8 @@ async def test_reader_who_leaves_leaves_nothing_open(ends: tuple[NativeShare, Sc
 
 async def test_server_with_few_credits_gets_no_longer_chains() -> None:
     share, server = await shared(credits=2)
-    await letter(share, server)
+    for _ in range(LETTERS):
+        await letter(share, server)
     opening = asyncio.ensure_future(share.open("a", 0, FIRST_READ))
     create, read = await server.asked(), await server.asked()
     assert (create.command, read.command) == (CREATE, READ)
