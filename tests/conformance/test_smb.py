@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -37,6 +38,7 @@ class ShareHarness(Harness):
         immutable=False,
         per_caller=False,
         max_open=None,
+        reads_ahead=True,
     )
     secrets = (PASSWORD,)
     missing: str = "letters/no-such-4711.pdf"
@@ -108,10 +110,12 @@ class NativeSigned(ShareHarness):
 
 
 class LibrarySealed(ShareHarness):
+    capabilities = replace(ShareHarness.capabilities, reads_ahead=False)
     options: ClassVar[dict[str, Any]] = {"engine": "library"}
 
 
 class LibrarySigned(ShareHarness):
+    capabilities = replace(ShareHarness.capabilities, reads_ahead=False)
     options: ClassVar[dict[str, Any]] = {"engine": "library", "require_encryption": False}
 
 

@@ -45,6 +45,7 @@ class RepositoryHarness(Harness):
         immutable=True,
         per_caller=False,
         max_open=None,
+        reads_ahead=True,
     )
     missing: str = f"^{REPOSITORY}^{ROOT}.999999"
     hostile: Sequence[str] = (
@@ -122,6 +123,7 @@ class RegistryHarness(RepositoryHarness):
         immutable=True,
         per_caller=False,
         max_open=None,
+        reads_ahead=True,
     )
     registry: ClassVar[dict[str, Any] | None] = {"use_for": ["stat", "verify", "availability"]}
 
@@ -143,6 +145,7 @@ class OnDemandHarness(RepositoryHarness):
         immutable=False,
         per_caller=False,
         max_open=None,
+        reads_ahead=True,
     )
     endpoint: ClassVar[dict[str, Any]] = {"on_demand": True}
     object_type = ON_DEMAND

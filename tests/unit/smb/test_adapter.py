@@ -316,7 +316,10 @@ async def test_it_declares_what_it_can(archive: FakeArchive, services: Services)
             immutable=False,
             per_caller=False,
             max_open=7,
+            reads_ahead=True,
         )
+    async with entered(archive, services, engine="library") as adapter:
+        assert not adapter.capabilities.reads_ahead
 
 
 @pytest.mark.parametrize(
