@@ -106,8 +106,9 @@ class Result:
         return {self.title, *(row[0] for row in self.rows())}
 
     @property
-    def met(self) -> bool:
-        return all(goal.met(self._judged(goal)) for goal in self.goals)
+    def verdicts(self) -> list[bool]:
+        """Whether each goal is met, those left out that are only to be looked at."""
+        return [goal.met(self._judged(goal)) for goal in self.goals if math.isfinite(goal.limit)]
 
     def rows(self) -> list[list[str]]:
         """One for each goal: title, gateway, peer, ratio, goal, verdict, processor time."""

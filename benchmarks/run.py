@@ -86,7 +86,9 @@ def main() -> int:
                 print("  ".join(filter(None, row)), flush=True)
     if chosen.write:
         write(results, plan, chosen.only)
-    return 0 if all(result.met for result in results) else 1
+    verdicts = [one for result in results for one in result.verdicts]
+    print(f"{sum(verdicts)} of {len(verdicts)} goals are met.")
+    return 0
 
 
 def write(results: list[Result], plan: Plan, only: list[str] | None) -> None:

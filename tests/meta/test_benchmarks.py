@@ -92,7 +92,7 @@ def test_the_goal_judges_the_median_of_the_ratios():
     goal = Goal(0.8, at_least=True, peer="nginx")
     result = Result("n", "native", "MB/s", 0, figures, [goal], {"gateway": Cost("1 s/GB"), "nginx": Cost("2 s/GB")})
     assert result.ratio("nginx").median == 0.9
-    assert result.met
+    assert all(result.verdicts)
     table = markdown([result], footer({"kernel": "Linux 6"}, "3 rounds."))
     measured = "| native | 90 (10..99) MB/s | nginx 100 (100..100) MB/s | 0.90 (0.10..0.99) | >= 0.8 x | met |"
     assert f"{measured} gateway 1 s/GB; nginx 2 s/GB |" in table
@@ -113,7 +113,7 @@ def test_each_peer_has_its_own_goal_and_one_that_is_missed_is_missed():
         "missed",
     )
     assert near[6] == "gateway 1 s; smbclient 1 s; ceiling 1.0 (1.0..1.0) ms, 1 s"
-    assert not result.met
+    assert result.verdicts == [True, False]
     assert [(goal["peer"], goal["met"]) for goal in result.plain()["goals"]] == [("smbclient", True), ("rclone", False)]
 
 
@@ -141,7 +141,7 @@ def test_a_goal_for_processor_time_is_judged_by_it():
     cost = {"gateway": Cost("0.3 s/GB", 0.3), "nginx": Cost("0.2 s/GB", 0.2)}
     goals = [Goal(0.8, at_least=True, peer="nginx"), Goal(1.2, at_least=False, peer="nginx", processor=True)]
     result = Result("n", "native", "MB/s", 0, figures, goals, cost)
-    assert not result.met
+    assert not all(result.verdicts)
     assert result.rows()[1] == [
         "native: processor time", "0.3 s/GB", "nginx 0.2 s/GB", "1.50", "<= 1.2 x", "missed", "",
     ]  # fmt: skip
@@ -154,7 +154,7 @@ def test_a_goal_for_processor_time_is_judged_by_it():
 def test_what_has_no_goal_is_neither_met_nor_missed():
     figures = {"gateway": Spread((9.0,)), "varnish": Spread((10.0,))}
     result = Result("n", "hit", "requests/s", 0, figures, [look("varnish")])
-    assert result.met
+    assert all(result.verdicts)
     assert result.rows()[0][3:6] == ["0.90", "", ""]
 
 
