@@ -229,7 +229,7 @@ def stalled_readers(representation: str) -> Scenario:
             asked = binary(contender, document, representation)
             verify(asked)
             with ours.hitting():
-                each = stalled_bytes(contender, asked, plan.stalled)
+                each = stalled_bytes(contender, asked, plan.stalled, before=plan.stalled)
             verify(asked)
         what = f"Redis hit, encrypted, {representation}, {size_text(document.size)}: "
         figures = {"gateway": Spread((each / KIB,))}

@@ -35,7 +35,7 @@ def stalled_readers(representation: str, limit: int) -> Scenario:
         document = rig.document(plan.medium)
         with rig.gateway("stalled") as ours:
             asked = binary(ours, document, representation)
-            verify(asked)
+            verify(binary(ours, rig.document(10 * KIB), representation))
             each = stalled_bytes(ours, asked, plan.stalled)
             verify(asked)
             ours.check()

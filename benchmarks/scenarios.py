@@ -196,13 +196,19 @@ def idle_memory(rig: Rig, plan: Plan) -> Result:
     return Result("idle", "idle memory", "MiB", 0, {"gateway": Spread(values)}, [Goal(80, at_least=False)])
 
 
-def stalled_bytes(contender: Contender, asked: Request, readers: int) -> float:
-    """Bytes of memory for each of so many readers who take the first 64 KiB and no more: the peak above what it had before."""
-    idle = contender.memory("VmRSS")
-    contender.forget_peak()
-    with stalled(asked, readers=readers, first=64 * KIB):
+def stalled_bytes(contender: Contender, asked: Request, readers: int, *, before: int = 0) -> float:
+    """Bytes of memory for each of so many readers who take the first 64 KiB and no more: the peak above what it had before.
+
+    What the gateway keeps of freed memory would serve them. So it must not have served a large document, or `before` as many
+    others stall already and use that up.
+    """
+    with stalled(asked, readers=before, first=64 * KIB):
         settle(contender)
-        return (contender.memory("VmHWM") - idle) / readers
+        idle = contender.memory("VmRSS")
+        contender.forget_peak()
+        with stalled(asked, readers=readers, first=64 * KIB):
+            settle(contender)
+            return (contender.memory("VmHWM") - idle) / readers
 
 
 def settle(contender: Contender) -> None:

@@ -166,7 +166,7 @@ def naive_json(rig: Rig, plan: Plan) -> Result:
             floor: floor.read,
         }
         figures, cost = beside(plan, readers, MEGABYTES)
-    title = f"json, {size_text(document.size)}, one reader"
+    title = f"json, {size_text(document.size)}, one reader, beside encoding it whole"
     goals = [Goal(15, at_least=True, peer=NAIVE), look(floor.name)]
     return Result("json-naive", title, "MB/s", 0, figures, goals, cost)
 

@@ -124,7 +124,6 @@ def stalled_readers(packing: Packing, representation: str) -> Scenario:
     def measure(rig: Rig, plan: Plan) -> Result:
         with reading_from(rig, packing, plan.retrieved) as (ours, answer):
             asked = binary(ours, answer.document, representation)
-            verify(asked)
             each = stalled_bytes(ours, asked, plan.stalled)
             verify(asked)
         what = f"{title(packing, representation, plan.retrieved)}: memory for each of {plan.stalled} stalled readers"

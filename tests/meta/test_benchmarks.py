@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import os
 import random
 import socket
@@ -423,7 +424,8 @@ def test_each_scenario_of_a_cache_measures(rig, name, contenders):
     result = caching.SCENARIOS[name](rig, BRIEF)
     assert result.name == name
     assert set(result.figures) == contenders
-    assert all(spread.low > 0 for spread in result.figures.values())
+    # A few readers may find all the memory that they need.
+    assert all(spread.low >= 0 if "stalled" in name else spread.low > 0 for spread in result.figures.values())
 
 
 def test_misses_at_once_are_measured_from_the_first_byte_of_one_to_that_of_the_last(rig, monkeypatch):
@@ -452,3 +454,15 @@ def test_a_run_of_some_scenarios_keeps_the_figures_of_the_others():
     measured = [{"name": "jwt", "figures": 3}, {"name": "audit-rate", "figures": 4}]
     kept = {one["name"]: one["figures"] for one in run.merged(before, measured)}
     assert kept == {"jwt": 3, "start": 2, "audit-rate": 4}
+
+
+def test_no_two_scenarios_on_the_page_bear_one_title():
+    """One that is measured again replaces the rows of its title, and would take those of the other away."""
+    titles = [
+        line.split(" | ")[0]
+        for line in run.PAGE.read_text().splitlines()
+        if line.startswith("| ") and "---" not in line
+    ]
+    runs = [title for title, _rows in itertools.groupby(titles)]
+    assert len(runs) > 50
+    assert len(set(runs)) == len(runs)
