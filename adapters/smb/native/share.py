@@ -51,9 +51,6 @@ LETTERS = 3
 """Documents in a row that must have come whole with their opening before the next one is closed in the same chain: one that
 turns out to be longer is opened twice."""
 
-NEVER = -1_000_000_000
-"""A count of letters from which `LETTERS` is not reached in the life of a connection."""
-
 ECHOES = 2
 """Round trips to measure the distance with: the first one may have met a process that was just starting."""
 
@@ -118,6 +115,8 @@ class NativeShare:
         self._max_read = max_read
         self._window = window
         self._surplus = Surplus(SURPLUS)
+        self._takes_chains = True
+        """Whether the server has refused nothing yet for being in one chain with a CLOSE."""
         self._letters = 0
         """How many documents in a row came whole with their first READ: after `LETTERS` of them the next one is expected to."""
         self._round_trip = 0.0
@@ -175,19 +174,20 @@ class NativeShare:
         body, length = create(self.on_wire(path)), min(length, self._max_read, MAX_CHUNK)
         most = min(FIRST_READ, self._max_read)
         whole = offset == 0 and length >= most
-        chained = Opening(self, offset, length, whole=True) if whole and self._letters >= LETTERS else None
-        if chained is not None:
+        refused = False
+        if whole and self._takes_chains and self._letters >= LETTERS:
+            chained = Opening(self, offset, length, whole=True)
             file = await chained.answer(body)
             if file is not None:
                 return file
-            self._letters = 0
+            self._letters, refused = 0, chained.refused
         file = await Opening(self, offset, length).answer(body)
         assert file is not None
-        if chained is not None and chained.refused:
-            # What was refused in a chain and is there without one is a server's way to say that it takes no such chains.
-            self._letters = NEVER
-        elif whole:
-            self._letters = self._letters + 1 if file.facts.size <= most else min(self._letters, 0)
+        if refused:
+            # What is there without a chain was refused because of the chain.
+            self._takes_chains = False
+        if whole:
+            self._letters = self._letters + 1 if file.facts.size <= most else 0
         return file
 
     async def entries(self, folder: str, pattern: str) -> list[Entry]:

@@ -31,18 +31,27 @@ async def ends() -> AsyncIterator[tuple[NativeShare, ScriptedServer]]:
 async def letter(share: NativeShare, server: ScriptedServer) -> None:
     opening = asyncio.ensure_future(share.open("first", 0, FIRST_READ))
     create, read = await server.asked(), await server.asked()
-    server.created(create, 5)
-    server.read(read, b"hello")
+    give(server, create, read, b"hello")
     (await opening).abandon()
     close = await server.asked()
     assert close.command == CLOSE
     server.closed(close, 5)
 
 
-async def chain(server: ScriptedServer) -> tuple[Asked, Asked, Asked]:
+async def chained(
+    share: NativeShare, server: ScriptedServer, name: str = "a"
+) -> tuple[asyncio.Task[NativeFile], Asked, Asked, Asked]:
+    """A letter that is being opened, and the three requests that came for it."""
+    opening = asyncio.ensure_future(share.open(name, 0, FIRST_READ))
     create, read, close = [await server.asked() for _ in range(3)]
     assert (create.command, read.command, close.command) == (CREATE, READ, CLOSE)
-    return create, read, close
+    return opening, create, read, close
+
+
+def give(server: ScriptedServer, create: Asked, read: Asked, data: bytes) -> None:
+    """Answer what opens and reads a document that is just these bytes."""
+    server.created(create, len(data))
+    server.read(read, data)
 
 
 async def content(file: NativeFile) -> bytes:
@@ -51,10 +60,8 @@ async def content(file: NativeFile) -> bytes:
 
 async def test_letter_is_opened_read_and_closed_in_one_round_trip(ends: tuple[NativeShare, ScriptedServer]) -> None:
     share, server = ends
-    opening = asyncio.ensure_future(share.open("second", 0, FIRST_READ))
-    create, read, close = await chain(server)
-    server.created(create, 7)
-    server.read(read, b"goodbye")
+    opening, create, read, close = await chained(share, server, "second")
+    give(server, create, read, b"goodbye")
     assert not opening.done(), "what it was when it was closed is not known yet"
     server.closed(close, 7)
     file = await opening
@@ -70,10 +77,8 @@ async def test_letter_is_opened_read_and_closed_in_one_round_trip(ends: tuple[Na
 
 async def test_facts_are_those_of_the_moment_of_closing(ends: tuple[NativeShare, ScriptedServer]) -> None:
     share, server = ends
-    opening = asyncio.ensure_future(share.open("growing", 0, FIRST_READ))
-    create, read, close = await chain(server)
-    server.created(create, 7)
-    server.read(read, b"goodbye")
+    opening, create, read, close = await chained(share, server, "growing")
+    give(server, create, read, b"goodbye")
     server.closed(close, 9)
     file = await opening
     facts = await file.close()
@@ -83,8 +88,7 @@ async def test_facts_are_those_of_the_moment_of_closing(ends: tuple[NativeShare,
 
 async def test_empty_document_is_a_letter(ends: tuple[NativeShare, ScriptedServer]) -> None:
     share, server = ends
-    opening = asyncio.ensure_future(share.open("empty", 0, FIRST_READ))
-    create, read, close = await chain(server)
+    opening, create, read, close = await chained(share, server, "empty")
     server.created(create, 0)
     server.answer(read, status=END_OF_FILE)
     server.closed(close, 0)
@@ -97,8 +101,7 @@ async def test_document_that_did_not_come_whole_is_opened_again(
     ends: tuple[NativeShare, ScriptedServer], came: bytes
 ) -> None:
     share, server = ends
-    opening = asyncio.ensure_future(share.open("long", 0, FIRST_READ))
-    create, read, close = await chain(server)
+    opening, create, read, close = await chained(share, server, "long")
     server.created(create, 8)
     if came:
         server.read(read, came)
@@ -107,8 +110,7 @@ async def test_document_that_did_not_come_whole_is_opened_again(
     server.closed(close, 8)
     again, read = await server.asked(), await server.asked()
     assert (again.command, again.body) == (CREATE, create.body)
-    server.created(again, 8)
-    server.read(read, b"goodbyes")
+    give(server, again, read, b"goodbyes")
     file = await opening
     assert await content(file) == b"goodbyes"
     assert share.open_count == 1
@@ -118,8 +120,7 @@ async def test_document_that_did_not_come_whole_is_opened_again(
 
 async def test_after_a_long_document_the_next_one_stays_open(ends: tuple[NativeShare, ScriptedServer]) -> None:
     share, server = ends
-    opening = asyncio.ensure_future(share.open("long", 0, FIRST_READ))
-    create, read, close = await chain(server)
+    opening, create, read, close = await chained(share, server, "long")
     server.created(create, FIRST_READ + 1)
     server.read(read, bytes(FIRST_READ))
     server.closed(close, FIRST_READ + 1)
@@ -130,8 +131,7 @@ async def test_after_a_long_document_the_next_one_stays_open(ends: tuple[NativeS
     assert (await server.asked()).command == CLOSE
     for _ in range(LETTERS):
         await letter(share, server)
-    opening = asyncio.ensure_future(share.open("a", 0, FIRST_READ))
-    await chain(server)
+    opening, *_ = await chained(share, server)
     opening.cancel()
 
 
@@ -165,8 +165,8 @@ async def test_part_of_a_document_is_read_from_an_open_one(ends: tuple[NativeSha
 
 async def test_letter_that_is_refused_is_not_opened_again(ends: tuple[NativeShare, ScriptedServer]) -> None:
     share, server = ends
-    opening = asyncio.ensure_future(share.open("gone", 0, FIRST_READ))
-    for one in await chain(server):
+    opening, *asked = await chained(share, server, "gone")
+    for one in asked:
         server.answer(one, status=NOT_FOUND)
     with pytest.raises(Refused) as refused:
         await opening
@@ -178,8 +178,7 @@ async def test_letter_that_cannot_be_read_is_refused_when_it_is_opened_again(
     ends: tuple[NativeShare, ScriptedServer],
 ) -> None:
     share, server = ends
-    opening = asyncio.ensure_future(share.open("locked", 0, FIRST_READ))
-    create, read, close = await chain(server)
+    opening, create, read, close = await chained(share, server, "locked")
     server.created(create, 5)
     server.answer(read, status=LOCKED)
     server.closed(close, 5)
@@ -195,8 +194,7 @@ async def test_letter_that_cannot_be_read_is_refused_when_it_is_opened_again(
     # It was the document, not the chain.
     for _ in range(LETTERS):
         await letter(share, server)
-    opening = asyncio.ensure_future(share.open("a", 0, FIRST_READ))
-    await chain(server)
+    opening, *_ = await chained(share, server)
     opening.cancel()
 
 
@@ -205,8 +203,7 @@ async def test_server_that_takes_no_such_chains_gets_no_other_one(
     ends: tuple[NativeShare, ScriptedServer], refused: str
 ) -> None:
     share, server = ends
-    opening = asyncio.ensure_future(share.open("a", 0, FIRST_READ))
-    create, read, close = await chain(server)
+    opening, create, read, close = await chained(share, server, "a")
     server.created(create, 5, file_id=b"L" * 16)
     if refused == "close":
         server.read(read, b"hello")
@@ -220,8 +217,7 @@ async def test_server_that_takes_no_such_chains_gets_no_other_one(
         assert closing.command == CLOSE
         assert b"L" * 16 in closing.body
     create, read = await server.asked(), await server.asked()
-    server.created(create, 5)
-    server.read(read, b"hello")
+    give(server, create, read, b"hello")
     file = await opening
     assert await content(file) == b"hello"
     file.abandon()
@@ -232,12 +228,10 @@ async def test_server_that_takes_no_such_chains_gets_no_other_one(
 
 async def test_reader_who_leaves_leaves_nothing_open(ends: tuple[NativeShare, ScriptedServer]) -> None:
     share, server = ends
-    opening = asyncio.ensure_future(share.open("a", 0, FIRST_READ))
-    create, read, close = await chain(server)
+    opening, create, read, close = await chained(share, server, "a")
     opening.cancel()
     await asyncio.gather(opening, return_exceptions=True)
-    server.created(create, 5)
-    server.read(read, b"hello")
+    give(server, create, read, b"hello")
     server.closed(close, 5)
     assert await server.silent()
     assert share.open_count == 0
@@ -251,7 +245,6 @@ async def test_server_with_few_credits_gets_no_longer_chains() -> None:
     create, read = await server.asked(), await server.asked()
     assert (create.command, read.command) == (CREATE, READ)
     assert await server.silent()
-    server.created(create, 5)
-    server.read(read, b"hello")
+    give(server, create, read, b"hello")
     assert await content(await opening) == b"hello"
     await gone(share, server)
